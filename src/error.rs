@@ -1,0 +1,142 @@
+//! What can go wrong, sorted by what happens to the message.
+
+use std::fmt;
+
+/// One line for a person: what, which thing, why, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
+
+impl Error {
+    pub fn new(line: impl Into<String>) -> Self {
+        Self(line.into())
+    }
+}
+
+/// Why a record, or a whole message, will never work. The slug groups messages in the
+/// dead-letter queue, so it stays the same from release to release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The message body, or one record of it, is not an event that we know.
+    Malformed,
+    /// The bucket is not among those that events may name.
+    BucketNotAllowed,
+    /// An output key would be longer than the 1,024 bytes that S3 allows.
+    KeyTooLong,
+    /// The object is in an archive class and must be restored first.
+    Archived,
+    /// The object has more bytes than the limit.
+    TooLarge,
+    /// Zero bytes.
+    Empty,
+    /// Bytes of no image format that we read.
+    NotAnImage,
+    /// An image, but of a kind that is refused by name (12 bit, lossless JPEG …).
+    Unsupported,
+    /// The file ends before the picture does.
+    Truncated,
+    /// The file contradicts itself.
+    Corrupt,
+    /// More pixels than the limit.
+    PixelLimit,
+    /// More progressive scans than the limit.
+    ScanLimit,
+    /// Longer to decode than the time budget of a picture.
+    TimeLimit,
+    /// The picture made the engine panic: our bug, kept away from its neighbours.
+    EngineFault,
+}
+
+impl Reason {
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::BucketNotAllowed => "bucket-not-allowed",
+            Self::KeyTooLong => "key-too-long",
+            Self::Archived => "archived",
+            Self::TooLarge => "too-large",
+            Self::Empty => "empty",
+            Self::NotAnImage => "not-an-image",
+            Self::Unsupported => "unsupported",
+            Self::Truncated => "truncated",
+            Self::Corrupt => "corrupt",
+            Self::PixelLimit => "pixel-limit",
+            Self::ScanLimit => "scan-limit",
+            Self::TimeLimit => "time-limit",
+            Self::EngineFault => "engine-fault",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+/// A permanent failure: its class and the line that explains it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Rejection {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+impl Rejection {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// Every error that leaves a job answers one question: what happens to the message?
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// Could work next time: a timeout, throttling, a lost connection, a missing permission.
+    #[error("{0}")]
+    Retry(Error),
+    /// The source object is not there any more: nothing to do, and nothing lost.
+    #[error("{0}")]
+    Gone(Error),
+    /// Will never work: not an image, or larger than we accept.
+    #[error("{0}")]
+    Reject(#[from] Rejection),
+}
+
+impl Failure {
+    pub fn retry(line: impl Into<String>) -> Self {
+        Self::Retry(Error::new(line))
+    }
+
+    pub fn reject(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::Reject(Rejection::new(reason, detail))
+    }
+}
+
+/// Text from strangers on its way to a terminal or a log: control characters come out escaped,
+/// so that a key with a newline cannot forge a line.
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                fmt::Write::write_char(f, c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_a_newline_cannot_forge_a_log_line() {
+        assert_eq!(Printable("a\nERROR b\u{1b}[0m ü").to_string(), "a\\u{a}ERROR b\\u{1b}[0m ü");
+    }
+}
