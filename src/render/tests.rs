@@ -1,0 +1,139 @@
+use super::*;
+use crate::error::Reason;
+use image::{ImageFormat, Rgb, RgbImage, RgbaImage};
+use std::io::Cursor;
+
+fn settings() -> Settings {
+    Settings {
+        specs: spec::parse(spec::DEFAULT_RENDITIONS).unwrap(),
+        icc: IccMode::Srgb,
+        limits: Limits::default(),
+    }
+}
+
+/// Left half red, right half blue, with a green top edge: shows every turn.
+fn flag(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| match (x < width / 2, y < height / 8) {
+        (_, true) => Rgb([0, 200, 0]),
+        (true, _) => Rgb([200, 0, 0]),
+        (false, _) => Rgb([0, 0, 200]),
+    })
+}
+
+fn coded(image: &image::DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    bytes
+}
+
+fn jpeg(image: RgbImage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut bytes, 92);
+    let (w, h) = (image.width() as u16, image.height() as u16);
+    encoder.encode(&image, w, h, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+#[test]
+fn a_picture_becomes_two_renditions_of_the_right_size() {
+    let rendered = render(&jpeg(flag(1600, 1200)), &settings()).unwrap();
+    let sizes: Vec<_> = rendered.renditions.iter().map(|r| (r.name.as_str(), r.width, r.height)).collect();
+    assert_eq!(sizes, [("resized", 1024, 768), ("thumbs", 192, 144)]);
+    for rendition in &rendered.renditions {
+        let image = image::load_from_memory(&rendition.bytes).unwrap().into_rgb8();
+        assert_eq!((image.width(), image.height()), (rendition.width, rendition.height));
+        let at = |x: f64, y: f64| {
+            *image.get_pixel((x * f64::from(image.width())) as u32, (y * f64::from(image.height())) as u32)
+        };
+        let near = |p: Rgb<u8>, q: [u8; 3]| p.0.iter().zip(q).all(|(a, b)| a.abs_diff(b) < 12);
+        assert!(near(at(0.25, 0.5), [200, 0, 0]) && near(at(0.75, 0.5), [0, 0, 200]));
+        assert!(near(at(0.5, 0.05), [0, 200, 0]));
+    }
+}
+
+#[test]
+fn nothing_is_enlarged() {
+    let rendered = render(&jpeg(flag(120, 90)), &settings()).unwrap();
+    assert!(rendered.renditions.iter().all(|r| (r.width, r.height) == (120, 90)));
+}
+
+#[test]
+fn every_format_is_read_by_content() {
+    let image = image::DynamicImage::from(flag(300, 200));
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+        ImageFormat::Qoi,
+        ImageFormat::Pnm,
+        ImageFormat::Ico,
+    ] {
+        let source = match format {
+            ImageFormat::Ico => image::DynamicImage::from(image.thumbnail(200, 200).into_rgba8()),
+            _ => image.clone(),
+        };
+        let rendered =
+            render(&coded(&source, format), &settings()).unwrap_or_else(|e| panic!("{format:?}: {e}"));
+        assert_eq!(rendered.renditions.len(), 2, "{format:?}");
+    }
+}
+
+#[test]
+fn what_is_transparent_shows_white() {
+    let clear = image::DynamicImage::from(RgbaImage::new(40, 40));
+    let rendered = render(&coded(&clear, ImageFormat::Png), &settings()).unwrap();
+    let image = image::load_from_memory(&rendered.renditions[0].bytes).unwrap().into_rgb8();
+    assert!(image.pixels().all(|p| p.0 == [255, 255, 255]));
+}
+
+#[test]
+fn gray_stays_gray() {
+    let gray =
+        image::DynamicImage::from(image::GrayImage::from_fn(1500, 900, |x, _| image::Luma([(x / 6) as u8])));
+    let rendered = render(&coded(&gray, ImageFormat::Png), &settings()).unwrap();
+    for rendition in rendered.renditions {
+        assert_eq!(image::load_from_memory(&rendition.bytes).unwrap().color(), image::ColorType::L8);
+    }
+}
+
+#[test]
+fn what_is_no_picture_is_rejected_by_name() {
+    let mut truncated = jpeg(flag(400, 300));
+    truncated.truncate(truncated.len() / 2);
+    for (bytes, reason) in [
+        (&b""[..], Reason::Empty),
+        (b"just text", Reason::NotAnImage),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", Reason::NotAnImage),
+        (b"\xff\xd8\xff\xd9", Reason::Corrupt),
+        (&truncated, Reason::Truncated),
+    ] {
+        let rejection = render(bytes, &settings()).unwrap_err();
+        assert_eq!(rejection.reason, reason, "{rejection}");
+    }
+}
+
+#[test]
+fn limits_are_named_with_both_numbers() {
+    let mut settings = settings();
+    settings.limits.max_pixels = 1000;
+    let rejection = render(&jpeg(flag(100, 50)), &settings).unwrap_err();
+    assert_eq!(rejection.reason, Reason::PixelLimit);
+    assert!(rejection.detail.contains("5000") && rejection.detail.contains("1000"), "{rejection}");
+}
+
+#[test]
+fn the_same_bytes_give_the_same_bytes() {
+    let bytes = jpeg(flag(700, 500));
+    let once = render(&bytes, &settings()).unwrap().renditions;
+    assert_eq!(once, render(&bytes, &settings()).unwrap().renditions);
+}
+
+#[test]
+fn small_renditions_come_from_larger_ones_unless_too_close() {
+    let of = |width, height| Pixels { width, height, channels: 1, samples: vec![] };
+    assert!(serves(&of(1024, 768), (192, 144)));
+    assert!(serves(&of(120, 90), (120, 90)));
+    assert!(!serves(&of(1024, 768), (900, 675)));
+}
