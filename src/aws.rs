@@ -1,0 +1,142 @@
+//! Clients of the AWS SDK: region, credentials, endpoint, retries, time limits.
+
+use aws_config::identity::IdentityCache;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::config::retry::RetryPartition;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_types::service_config::ServiceConfigKey;
+use std::error::Error as _;
+use std::time::Duration;
+
+/// Where to connect to; what is None is found by the SDK's own rules.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+    pub profile: Option<String>,
+    /// For the embedded servers only.
+    pub credentials: Option<Credentials>,
+}
+
+/// One client a purpose. Each has a retry budget of its own: the SDK's is shared by service and
+/// region, and a storm of failing reads would starve the deletes.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Receives; one long poll at a time, retried by the worker.
+    pub poll: aws_sdk_sqs::Client,
+    /// Renewals, releases and deletes; retried by the keeper, on the keeper's own runtime.
+    pub settle: aws_sdk_sqs::Client,
+    /// Sends to the dead-letter queue, and questions about queues.
+    pub send: aws_sdk_sqs::Client,
+    pub read: aws_sdk_s3::Client,
+    pub write: aws_sdk_s3::Client,
+}
+
+/// Credentials are refreshed this long before they end, so that none ends inside a request.
+const CREDENTIALS_BUFFER: Duration = Duration::from_secs(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One try of a call that answers at once. The SDK has no limit of its own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// One try at an upload or download, body included; stalled ones end sooner.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Clients {
+    /// Reads the SDK's configuration and makes the clients. `wait` is the long-poll wait and
+    /// `visibility` the visibility timeout.
+    pub async fn connect(connection: &Connection, wait: Duration, visibility: Duration) -> Self {
+        let config = load(connection).await;
+        let sqs = |name: &'static str, retry: RetryConfig, limit: Duration| {
+            let builder = aws_sdk_sqs::config::Builder::from(&config)
+                .retry_config(retry)
+                .retry_partition(RetryPartition::new(name))
+                .timeout_config(timeouts(limit));
+            aws_sdk_sqs::Client::from_conf(builder.build())
+        };
+        let path_style = has_endpoint(&config);
+        let s3 = |name: &'static str| {
+            let builder = aws_sdk_s3::config::Builder::from(&config)
+                .retry_config(RetryConfig::standard())
+                .retry_partition(RetryPartition::new(name))
+                .timeout_config(timeouts(TRANSFER_TIMEOUT))
+                .force_path_style(path_style);
+            aws_sdk_s3::Client::from_conf(builder.build())
+        };
+        Self {
+            // A half-open socket would otherwise hang a poll for ever (aws-sdk-rust 1094).
+            poll: sqs("longshore-poll", RetryConfig::disabled(), wait + Duration::from_secs(5)),
+            // A try that hangs must leave time for another before the lease runs out.
+            settle: sqs("longshore-settle", RetryConfig::disabled(), CALL_TIMEOUT.min(visibility / 6)),
+            send: sqs("longshore-send", RetryConfig::standard(), CALL_TIMEOUT),
+            read: s3("longshore-read"),
+            write: s3("longshore-write"),
+        }
+    }
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
+}
+
+async fn load(connection: &Connection) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .identity_cache(IdentityCache::lazy().buffer_time(CREDENTIALS_BUFFER).build());
+    if let Some(region) = &connection.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &connection.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    if let Some(profile) = &connection.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(credentials) = &connection.credentials {
+        loader = loader.credentials_provider(credentials.clone());
+    }
+    loader.load().await
+}
+
+/// Emulators answer to `host/bucket/key`, seldom to `bucket.host/key`.
+fn has_endpoint(config: &SdkConfig) -> bool {
+    let key = ServiceConfigKey::builder()
+        .service_id("S3")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .expect("all three parts are given");
+    config.endpoint_url().is_some() || config.service_config().and_then(|c| c.load_config(key)).is_some()
+}
+
+/// The AWS error code, if the service answered with one.
+pub fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// An SDK error in one line: what the service said, or what kept us from asking it.
+pub fn explain<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    if let Some(service) = error.as_service_error()
+        && let Some(code) = service.code()
+    {
+        return match service.message().filter(|m| !m.is_empty()) {
+            Some(message) => format!("{code}: {message}"),
+            None => code.to_owned(),
+        };
+    }
+    // The causes repeat one another; the last ones say most.
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = inner.source();
+    }
+    line
+}

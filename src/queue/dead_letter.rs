@@ -1,0 +1,122 @@
+//! The dead-letter queue: what can never work goes there at once, with its reason.
+
+use super::Message;
+use crate::aws::{self, Clients};
+use crate::error::{Error, Printable, Rejection};
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+    QueueAttributeName,
+};
+use std::sync::Mutex;
+
+/// A body on its way to the dead-letter queue.
+#[derive(Debug)]
+pub struct DeadLetter<'a> {
+    pub message: &'a Message,
+    /// Just the records that failed, in the form that they came in.
+    pub body: String,
+    pub rejection: &'a Rejection,
+}
+
+/// Where dead letters go. The URL is given, or read from the queue's redrive policy when the first
+/// one is sent.
+pub struct DeadLetters {
+    clients: Clients,
+    queue_url: String,
+    url: Mutex<Option<String>>,
+}
+
+/// SQS counts attributes into the 1 MiB of a message; a reason is a line, not a report.
+const MAX_DETAIL_CHARS: usize = 500;
+
+impl DeadLetters {
+    pub fn new(clients: Clients, queue_url: String, url: Option<String>) -> Self {
+        Self { clients, queue_url, url: Mutex::new(url) }
+    }
+
+    /// Stores a dead letter. Only after Ok may the original be deleted.
+    pub async fn send(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
+        let url = self.url().await?;
+        let mut send = self.clients.send.send_message().queue_url(&url).message_body(&letter.body);
+        let detail: String = Printable(&letter.rejection.detail).to_string();
+        let detail: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
+        let first = letter.message.first_received_at.map(|ms| ms.to_string());
+        for (name, value) in [
+            ("longshore.reason", Some(letter.rejection.reason.slug().to_owned())),
+            ("longshore.detail", Some(detail)),
+            ("longshore.message-id", Some(letter.message.id.clone())),
+            ("longshore.first-received", first),
+            ("longshore.receive-count", Some(letter.message.receive_count.to_string())),
+        ] {
+            if let Some(value) = value.filter(|v| !v.is_empty()) {
+                send = send.message_attributes(name, text_attribute(value));
+            }
+        }
+        if let Some(trace) = &letter.message.trace_header {
+            let value = MessageSystemAttributeValue::builder()
+                .data_type("String")
+                .string_value(trace)
+                .build()
+                .expect("the data type is given");
+            send = send.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
+        }
+        send.send().await.map_err(|e| {
+            Error::new(format!(
+                "cannot send to the dead-letter queue {url}: {} (allow sqs:SendMessage on it; the message stays in \
+                 its queue meanwhile)",
+                aws::explain(&e)
+            ))
+        })?;
+        Ok(())
+    }
+
+    async fn url(&self) -> Result<String, Error> {
+        let known = self.url.lock().expect("held for a clone only").clone();
+        if let Some(url) = known {
+            return Ok(url);
+        }
+        let url = self.find().await?;
+        *self.url.lock().expect("held for a store only") = Some(url.clone());
+        Ok(url)
+    }
+
+    async fn find(&self) -> Result<String, Error> {
+        let remedy = "set LONGSHORE_DLQ_URL, or give the queue a redrive policy";
+        let fail = |why: String| {
+            Error::new(format!("cannot find the dead-letter queue of {}: {why} ({remedy})", self.queue_url))
+        };
+        let attributes = self
+            .clients
+            .send
+            .get_queue_attributes()
+            .queue_url(&self.queue_url)
+            .attribute_names(QueueAttributeName::RedrivePolicy)
+            .send()
+            .await
+            .map_err(|e| fail(aws::explain(&e)))?;
+        let policy = attributes.attributes().and_then(|a| a.get(&QueueAttributeName::RedrivePolicy));
+        let policy = policy.ok_or_else(|| fail("it has no redrive policy".into()))?;
+        let policy: serde_json::Value = serde_json::from_str(policy).map_err(|e| fail(e.to_string()))?;
+        let arn = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
+        // arn:aws:sqs:REGION:ACCOUNT:NAME
+        let parts: Vec<&str> = arn.split(':').collect();
+        let &[_, _, "sqs", _, account, name] = parts.as_slice() else {
+            return Err(fail(format!("its redrive policy names {arn:?}")));
+        };
+        let answer = self
+            .clients
+            .send
+            .get_queue_url()
+            .queue_name(name)
+            .queue_owner_aws_account_id(account)
+            .send()
+            .await
+            .map_err(|e| fail(aws::explain(&e)))?;
+        answer.queue_url.ok_or_else(|| fail("SQS gave no URL for it".into()))
+    }
+}
+
+fn text_attribute(value: String) -> MessageAttributeValue {
+    let attribute = MessageAttributeValue::builder().data_type("String").string_value(value);
+    attribute.build().expect("the data type is given")
+}

@@ -1,0 +1,277 @@
+//! Keeps leases alive and lets go of messages, on a thread and a runtime of its own: no amount of
+//! work elsewhere in the process may delay a renewal (aws-sdk-rust 1202).
+
+use super::Message;
+use super::book::{Action, Batch, Book, Timing};
+use super::sqs::{EntryError, Queue};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, Semaphore};
+use tracing::{debug, warn};
+
+pub use super::book::Settlement;
+
+/// What became of the messages received so far. At all times
+/// `received = deleted + dead_lettered + retried + released + ownership_lost + in flight`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub received: u64,
+    pub deleted: u64,
+    pub dead_lettered: u64,
+    pub retried: u64,
+    pub released: u64,
+    pub ownership_lost: u64,
+    /// Received again while their job ran here; not part of `received`.
+    pub redelivered: u64,
+}
+
+impl Counts {
+    /// None: the message was not ours any more.
+    pub(super) fn end(&mut self, settlement: Option<Settlement>) {
+        *match settlement {
+            Some(Settlement::Delete) => &mut self.deleted,
+            Some(Settlement::DeadLettered) => &mut self.dead_lettered,
+            Some(Settlement::Retry(_)) => &mut self.retried,
+            Some(Settlement::Release) => &mut self.released,
+            None => &mut self.ownership_lost,
+        } += 1;
+    }
+
+    pub fn ended(&self) -> u64 {
+        self.deleted + self.dead_lettered + self.retried + self.released + self.ownership_lost
+    }
+}
+
+struct Shared {
+    book: Mutex<Book>,
+    /// Something changed that the thread should look at.
+    wake: Notify,
+    /// A message was let go.
+    changed: Notify,
+    /// Places for messages whose delete is not confirmed yet.
+    slots: Arc<Semaphore>,
+    /// The worker leaves: nothing waits for company, what is dropped is released at once.
+    leaving: AtomicBool,
+    stopped: AtomicBool,
+    last_tick: Mutex<Instant>,
+}
+
+/// Takes every message that is received, and is the only one that talks to SQS about it after.
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+impl Keeper {
+    /// `unsettled`: how many messages may wait for their delete before jobs have to wait.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses a thread.
+    pub fn start(queue: Queue, visibility: Duration, unsettled: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            book: Mutex::new(Book::new(Timing::new(visibility))),
+            wake: Notify::new(),
+            changed: Notify::new(),
+            slots: Arc::new(Semaphore::new(unsettled)),
+            leaving: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            last_tick: Mutex::new(Instant::now()),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("leases".into())
+            .spawn(move || runtime.block_on(run(&thread, &queue, visibility)))?;
+        Ok(Self { shared })
+    }
+
+    /// Holds a message until its lease is settled or dropped. None: its job runs already.
+    pub fn hold(&self, message: &Message) -> Option<Lease> {
+        let generation = self.shared.book().hold(message)?;
+        self.shared.wake.notify_one();
+        Some(Lease {
+            shared: Arc::clone(&self.shared),
+            id: message.id.clone(),
+            generation,
+            receive_count: message.receive_count,
+            settled: false,
+        })
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.shared.book().counts
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.shared.book().len()
+    }
+
+    /// When the thread last looked at its leases; it does so several times a visibility timeout.
+    pub fn last_tick(&self) -> Instant {
+        *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, whatever is dropped is released at once and deletes go out at once.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Ordering::SeqCst);
+        self.shared.wake.notify_one();
+    }
+
+    /// Waits until nothing is held any more, or until the deadline. Gives what is still held.
+    pub async fn drained(&self, deadline: Instant) -> usize {
+        loop {
+            let changed = self.shared.changed.notified();
+            let held = self.in_flight();
+            if held == 0 || tokio::time::timeout_at(deadline.into(), changed).await.is_err() {
+                return self.in_flight();
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Shared {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // The book is plain data and whole between any two calls.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, lease: &Lease, settlement: Settlement, slot: Option<tokio::sync::OwnedSemaphorePermit>) {
+        self.book().settle(&lease.id, lease.generation, settlement, slot, Instant::now());
+        self.wake.notify_one();
+        self.changed.notify_waiters();
+    }
+}
+
+/// A message that is ours, for as long as this value lives. Dropped unsettled (a panic, an aborted
+/// job), it is made visible again.
+pub struct Lease {
+    shared: Arc<Shared>,
+    id: String,
+    generation: u64,
+    receive_count: u32,
+    settled: bool,
+}
+
+impl Lease {
+    /// The message is not ours any more: finishing its job does no harm and no good.
+    pub fn is_lost(&self) -> bool {
+        self.shared.book().is_lost(&self.id, self.generation)
+    }
+
+    /// Lets go of the message. Waits while too many deletes are unconfirmed: that is what holds up
+    /// new receives when SQS takes no deletes.
+    pub async fn settle(mut self, settlement: Settlement) {
+        let mut slot = None;
+        if matches!(settlement, Settlement::Delete | Settlement::DeadLettered) {
+            let slots = Arc::clone(&self.shared.slots);
+            slot = Some(slots.acquire_owned().await.expect("the semaphore is never closed"));
+        }
+        self.settled = true;
+        self.shared.settle(&self, settlement, slot);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let leaving = self.shared.leaving.load(Ordering::SeqCst);
+        let settlement =
+            if leaving { Settlement::Release } else { Settlement::Retry(back_off(self.receive_count)) };
+        self.shared.settle(self, settlement, None);
+    }
+}
+
+/// How long a message that failed stays hidden: 5 s, doubling with each receive, up to 15 min, half
+/// of it by chance.
+pub fn back_off(receive_count: u32) -> Duration {
+    let doublings = receive_count.saturating_sub(1).min(12);
+    let base = Duration::from_secs((5_u64 << doublings).min(900));
+    base / 2 + (base / 2).mul_f64(fastrand::f64())
+}
+
+type Done = (Batch, Instant, Vec<Result<(), EntryError>>);
+
+async fn run(shared: &Shared, queue: &Queue, visibility: Duration) {
+    let mut under_way = FuturesUnordered::new();
+    while !shared.stopped.load(Ordering::SeqCst) {
+        *shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let flush = shared.leaving.load(Ordering::SeqCst);
+        let (batches, wake) = shared.book().due(Instant::now(), flush);
+        for batch in batches {
+            under_way.push(send(queue, batch));
+        }
+        // Looks at least this often, so that `last_tick` tells a living thread.
+        let heartbeat = Instant::now() + visibility / 6;
+        let wake = wake.map_or(heartbeat, |w| w.min(heartbeat));
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep_until(wake.into()) => {}
+            Some(done) = under_way.next(), if !under_way.is_empty() => record(shared, done),
+        }
+    }
+}
+
+async fn send(queue: &Queue, batch: Batch) -> Done {
+    let started = Instant::now();
+    let results = match batch.action {
+        Action::Renew | Action::Leave => queue.change_visibility(&batch.entries).await,
+        Action::Delete => {
+            let receipts: Vec<String> = batch.entries.iter().map(|e| e.receipt.clone()).collect();
+            queue.delete(&receipts).await
+        }
+    };
+    (batch, started, results)
+}
+
+fn record(shared: &Shared, (batch, started, results): Done) {
+    let what = match batch.action {
+        Action::Renew => "renew the lease of a message",
+        Action::Delete => "delete a message",
+        Action::Leave => "make a message visible again",
+    };
+    let now = Instant::now();
+    let mut book = shared.book();
+    for (ticket, result) in batch.tickets.iter().zip(&results) {
+        match result {
+            Ok(()) => {}
+            Err(EntryError::OwnershipLost(why)) => warn!("cannot {what}: it is not ours any more: {why}"),
+            Err(EntryError::Transient(why)) => debug!("cannot {what}, trying again: {why}"),
+        }
+        book.complete(batch.action, ticket, result, started, now);
+    }
+    drop(book);
+    let failed =
+        results.iter().filter_map(|r| r.as_ref().err()).find(|e| matches!(e, EntryError::Transient(_)));
+    if let Some(EntryError::Transient(why)) = failed {
+        let (failed, of) = (results.iter().filter(|r| r.is_err()).count(), results.len());
+        warn!("cannot {what} ({failed} of {of}), trying again: {why}");
+    }
+    shared.changed.notify_waiters();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::back_off;
+
+    #[test]
+    fn back_off_doubles_up_to_a_quarter_of_an_hour() {
+        for (count, seconds) in [(1, 5.0), (2, 10.0), (3, 20.0), (8, 640.0), (9, 900.0), (u32::MAX, 900.0)] {
+            for _ in 0..100 {
+                let waits = back_off(count).as_secs_f64();
+                assert!((seconds / 2.0..=seconds).contains(&waits), "{count}: {waits}");
+            }
+        }
+    }
+}

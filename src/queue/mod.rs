@@ -1,0 +1,28 @@
+//! The queue, as the worker sees it: receive, and (through [`keeper`]) hold, release and delete.
+
+mod book;
+mod dead_letter;
+pub mod keeper;
+mod sqs;
+
+pub use dead_letter::{DeadLetter, DeadLetters};
+pub use keeper::{Counts, Keeper, Lease};
+pub use sqs::{Entry, EntryError, Queue, ReceiveError};
+
+use std::time::Instant;
+
+/// A message in our hands, hidden from others until its visibility timeout ends.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub id: String,
+    pub receipt: String,
+    pub body: String,
+    /// How often it was received, this time included.
+    pub receive_count: u32,
+    /// Milliseconds since 1970, as SQS says.
+    pub sent_at: Option<i64>,
+    pub first_received_at: Option<i64>,
+    pub trace_header: Option<String>,
+    /// When the receive call began: the lease starts when SQS sends, not when we read.
+    pub received_at: Instant,
+}
