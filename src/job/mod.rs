@@ -1,0 +1,28 @@
+//! What is done for one record of a message.
+
+mod recent;
+mod renditions;
+mod rules;
+
+pub use renditions::{Context, Made, Output, run};
+pub use rules::Rules;
+
+use crate::error::{Error, Rejection};
+use crate::event::Noise;
+
+/// How one record ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Every rendition is stored, now or before.
+    Done(Made),
+    /// A newer version of the object has its renditions already.
+    Superseded,
+    /// Wants nothing of us.
+    Ignored(Noise),
+    /// The source object is not there any more.
+    Gone(Error),
+    /// Will never work.
+    Rejected(Rejection),
+    /// Could work later.
+    Retry(Error),
+}

@@ -1,0 +1,238 @@
+//! The image job: fetch, render, store each rendition unless something newer is there.
+
+use super::Outcome;
+use super::recent::Recent;
+use super::rules::Rules;
+use crate::config::Config;
+use crate::error::{Failure, Printable};
+use crate::event::Created;
+use crate::render::{Pool, Rendered, Settings, Stages};
+use crate::store::provenance::Verdict;
+use crate::store::{Existing, Location, Provenance, PutCondition, PutOutcome, Store, Upload};
+use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// What every job shares.
+pub struct Context {
+    pub store: Store,
+    pub rules: Rules,
+    pool: Pool,
+    settings: Arc<Settings>,
+    /// One hash a rendition, in the order of the specs.
+    hashes: Vec<String>,
+    output_bucket: String,
+    cache_control: Option<String>,
+    max_bytes: u64,
+    recent: Recent,
+}
+
+/// A finished picture.
+#[derive(Debug, Clone, Default)]
+pub struct Made {
+    pub bytes_in: u64,
+    pub outputs: Vec<Output>,
+    pub download: Duration,
+    pub stages: Stages,
+    pub upload: Duration,
+}
+
+/// One rendition of a finished picture.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub name: String,
+    pub bytes: u64,
+    /// In pixels.
+    pub width: u32,
+    pub height: u32,
+    /// False: it was there already.
+    pub written: bool,
+}
+
+/// Turns of look-and-write before a contended output is left for a later delivery.
+const TURNS: u32 = 5;
+
+impl Context {
+    pub fn new(config: &Config, store: Store, pool: Pool) -> Self {
+        let settings = &config.render.settings;
+        let hash = |spec: &crate::render::Spec| settings_hash(&format!("{spec};icc={:?}", settings.icc));
+        Self {
+            store,
+            rules: Rules::new(config),
+            pool,
+            hashes: settings.specs.iter().map(hash).collect(),
+            settings: Arc::new(settings.clone()),
+            output_bucket: config.output_bucket.clone(),
+            cache_control: config.cache_control.clone(),
+            max_bytes: config.render.max_bytes,
+            recent: Recent::default(),
+        }
+    }
+
+    fn output(&self, name: &str, key: &str) -> Location {
+        Location { bucket: self.output_bucket.clone(), key: format!("{name}/{key}"), version: None }
+    }
+}
+
+/// Tells renditions made with other settings. Half a SHA-256 is enough to tell, and short to store.
+fn settings_hash(canonical: &str) -> String {
+    let digest = Sha256::digest(canonical.as_bytes());
+    digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Does what an event asks. `repeated`: the message was delivered before, so its work may be done.
+pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcome {
+    if let Some(noise) = context.rules.noise(created) {
+        return Outcome::Ignored(noise);
+    }
+    if let Err(rejection) = context.rules.check(created) {
+        return Outcome::Rejected(rejection);
+    }
+    let known = context.recent.compare(created);
+    if known == Some(Ordering::Less) {
+        return Outcome::Superseded;
+    }
+    let result = match repeated || known == Some(Ordering::Equal) {
+        true => finish_or_make(context, created).await,
+        false => make(context, created).await,
+    };
+    match result {
+        Ok(Some(made)) => {
+            context.recent.finished(created);
+            Outcome::Done(made)
+        }
+        Ok(None) => Outcome::Superseded,
+        Err(Failure::Retry(error)) => Outcome::Retry(error),
+        Err(Failure::Gone(error)) => Outcome::Gone(error),
+        Err(Failure::Reject(rejection)) => Outcome::Rejected(rejection),
+    }
+}
+
+/// As [`make`], but looks first whether all is there already.
+async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<Made>, Failure> {
+    let Some(etag) = &created.etag else { return make(context, created).await };
+    for (spec, hash) in context.settings.specs.iter().zip(&context.hashes) {
+        let existing = context.store.head(&context.output(&spec.name, &created.key)).await?;
+        let done = existing.and_then(|e| e.provenance).is_some_and(|p| p.same_work(etag, hash));
+        if !done {
+            return make(context, created).await;
+        }
+    }
+    info!(bucket = created.bucket, key = %Printable(&created.key), "was finished before");
+    Ok(Some(Made::default()))
+}
+
+/// None: a newer version of the source has its renditions already.
+async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Failure> {
+    let source = Location {
+        bucket: created.bucket.clone(),
+        key: created.key.clone(),
+        version: created.version.clone(),
+    };
+    let started = Instant::now();
+    let object = context.store.get(&source, context.max_bytes).await?;
+    let download = started.elapsed();
+    let bytes_in = object.bytes.len() as u64;
+    let rendered = context.pool.render(object.bytes, Arc::clone(&context.settings)).await?;
+    for note in &rendered.notes {
+        warn!(bucket = created.bucket, key = %Printable(&created.key), "{note}");
+    }
+
+    let started = Instant::now();
+    let mut outputs = Vec::new();
+    for (rendition, hash) in rendered.renditions.iter().zip(&context.hashes) {
+        let location = context.output(&rendition.name, &created.key);
+        let provenance = Provenance::new(created, &object.etag, hash);
+        let upload = Upload {
+            location: &location,
+            bytes: &rendition.bytes,
+            content_type: rendition.content_type,
+            cache_control: context.cache_control.as_deref(),
+            provenance: &provenance,
+        };
+        let written = match put_forward(context, created, &upload).await? {
+            Put::Written => true,
+            Put::WasThere => false,
+            Put::Superseded => return Ok(None),
+        };
+        outputs.push(Output {
+            name: rendition.name.clone(),
+            bytes: rendition.bytes.len() as u64,
+            width: rendition.width,
+            height: rendition.height,
+            written,
+        });
+    }
+    let made = Made { bytes_in, outputs, download, stages: rendered.stages, upload: started.elapsed() };
+    log_finished(created, &rendered, &made);
+    Ok(Some(made))
+}
+
+fn log_finished(created: &Created, rendered: &Rendered, made: &Made) {
+    let ms = |d: Duration| (d.as_secs_f64() * 1e4).round() / 10.0;
+    let names: Vec<&str> = made.outputs.iter().map(|o| o.name.as_str()).collect();
+    info!(
+        bucket = created.bucket,
+        key = %Printable(&created.key),
+        bytes_in = made.bytes_in,
+        bytes_out = made.outputs.iter().map(|o| o.bytes).sum::<u64>(),
+        width = rendered.width,
+        height = rendered.height,
+        download_ms = ms(made.download),
+        decode_ms = ms(made.stages.decode),
+        resize_ms = ms(made.stages.resize),
+        encode_ms = ms(made.stages.encode),
+        upload_ms = ms(made.upload),
+        "stored {}",
+        names.join(", ")
+    );
+}
+
+enum Put {
+    Written,
+    WasThere,
+    Superseded,
+}
+
+/// Stores an output unless the same or a newer one is there. Readers see either the old or the new
+/// one, whole; two workers on two versions end with the newer.
+async fn put_forward(context: &Context, created: &Created, upload: &Upload<'_>) -> Result<Put, Failure> {
+    let mut condition = PutCondition::Absent;
+    for turn in 0..TURNS {
+        match context.store.put(upload, &condition).await? {
+            PutOutcome::Stored => return Ok(Put::Written),
+            PutOutcome::Conflict => {
+                tokio::time::sleep(Duration::from_millis(50 << turn).mul_f64(fastrand::f64())).await;
+                continue;
+            }
+            PutOutcome::ConditionFailed => {}
+        }
+        let Some(existing) = context.store.head(upload.location).await? else {
+            condition = PutCondition::Absent;
+            continue;
+        };
+        match judge(context, created, upload.provenance, &existing).await {
+            Verdict::Done => return Ok(Put::WasThere),
+            Verdict::Superseded => return Ok(Put::Superseded),
+            Verdict::Overwrite | Verdict::AskSource => condition = PutCondition::Is(existing.etag),
+        }
+    }
+    Err(Failure::retry(format!("cannot store {}: others kept writing it for {TURNS} turns", upload.location)))
+}
+
+/// Never `AskSource`: it asks.
+async fn judge(context: &Context, created: &Created, ours: &Provenance, existing: &Existing) -> Verdict {
+    // Written by something else: there is no order, and the event says that this key is ours.
+    let Some(theirs) = &existing.provenance else { return Verdict::Overwrite };
+    match ours.against(theirs) {
+        Verdict::AskSource => {
+            let current = context.store.current_etag(&created.bucket, &created.key).await;
+            let theirs_is_current =
+                current.as_deref() == Some(theirs.etag.as_str()) && theirs.etag != ours.etag;
+            if theirs_is_current { Verdict::Superseded } else { Verdict::Overwrite }
+        }
+        verdict => verdict,
+    }
+}

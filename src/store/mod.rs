@@ -1,0 +1,27 @@
+//! The buckets, as a job sees them.
+
+pub mod provenance;
+mod s3;
+
+pub use provenance::Provenance;
+pub use s3::{Existing, Object, PutCondition, PutOutcome, Store, Upload};
+
+use std::fmt;
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Location {
+    pub bucket: String,
+    pub key: String,
+    pub version: Option<String>,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, crate::error::Printable(&self.key))?;
+        match &self.version {
+            Some(version) => write!(f, " (version {})", crate::error::Printable(version)),
+            None => Ok(()),
+        }
+    }
+}

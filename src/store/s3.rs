@@ -1,0 +1,265 @@
+//! Amazon S3: bounded reads, conditional writes.
+
+use super::{Location, Provenance};
+use crate::aws::{self, Clients};
+use crate::error::{Error, Failure, Reason};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Store {
+    clients: Clients,
+}
+
+/// A source object, read whole.
+#[derive(Debug)]
+pub struct Object {
+    pub bytes: Vec<u8>,
+    /// Without quotes.
+    pub etag: String,
+}
+
+/// What is stored where an output belongs.
+#[derive(Debug)]
+pub struct Existing {
+    /// As S3 gives it, quotes included: for `If-Match`.
+    pub etag: String,
+    /// None: written by something else.
+    pub provenance: Option<Provenance>,
+}
+
+/// An output on its way.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    pub location: &'a Location,
+    pub bytes: &'a [u8],
+    pub content_type: &'a str,
+    pub cache_control: Option<&'a str>,
+    pub provenance: &'a Provenance,
+}
+
+#[derive(Debug, Clone)]
+pub enum PutCondition {
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match`
+    Is(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    Stored,
+    /// 412, or 404 for `If-Match`: what is stored is not what the condition says.
+    ConditionFailed,
+    /// 409: another write was under way; nobody can say who won.
+    Conflict,
+}
+
+/// How often one download is tried before the message itself is tried again later.
+const READS: u32 = 3;
+
+impl Store {
+    pub fn new(clients: Clients) -> Self {
+        Self { clients }
+    }
+
+    /// Reads an object of at most `max_bytes`; memory is taken only for what is within it.
+    pub async fn get(&self, location: &Location, max_bytes: u64) -> Result<Object, Failure> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.get_once(location, max_bytes).await {
+                // A body cut short or damaged on the way: the SDK retries calls, not bodies.
+                Err(BodyOrFailure::Body(why)) if tries < READS => {
+                    tracing::warn!("reading {location} again: {why}");
+                    tokio::time::sleep(Duration::from_millis(200 << tries).mul_f64(fastrand::f64())).await;
+                }
+                Err(BodyOrFailure::Body(why)) => {
+                    return Err(Failure::retry(format!("cannot read {location}: {why}")));
+                }
+                Err(BodyOrFailure::Failure(failure)) => return Err(failure),
+                Ok(object) => return Ok(object),
+            }
+        }
+    }
+
+    async fn get_once(&self, location: &Location, max_bytes: u64) -> Result<Object, BodyOrFailure> {
+        let answer = self
+            .clients
+            .read
+            .get_object()
+            .bucket(&location.bucket)
+            .key(&location.key)
+            .set_version_id(location.version.clone())
+            .send()
+            .await
+            .map_err(|e| BodyOrFailure::Failure(read_failure(location, &e)))?;
+        let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
+        let too_large = |n: u64| {
+            let line = format!("{location} has {n} bytes or more, the limit is {max_bytes} (--max-bytes)");
+            BodyOrFailure::Failure(Failure::reject(Reason::TooLarge, line))
+        };
+        if let Some(length) = length.filter(|n| *n > max_bytes) {
+            return Err(too_large(length));
+        }
+        let etag = answer.e_tag().unwrap_or_default().trim_matches('"').to_owned();
+        let bytes = read_body(answer, length, max_bytes, too_large).await?;
+        Ok(Object { bytes, etag })
+    }
+
+    /// ETag of the object as it is now, without quotes; None if it is gone or cannot be asked for.
+    pub async fn current_etag(&self, bucket: &str, key: &str) -> Option<String> {
+        let answer = self.clients.read.head_object().bucket(bucket).key(key).send().await.ok()?;
+        answer.e_tag().map(|etag| etag.trim_matches('"').to_owned())
+    }
+
+    /// What an output location holds.
+    pub async fn head(&self, location: &Location) -> Result<Option<Existing>, Failure> {
+        let answer =
+            self.clients.write.head_object().bucket(&location.bucket).key(&location.key).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_not_found()) => return Ok(None),
+            Err(e) => {
+                let line = format!("cannot look at {location}: {}", with_status(&e));
+                return Err(Failure::Retry(Error::new(write_remedy(line, &e))));
+            }
+        };
+        let provenance = answer.metadata().and_then(Provenance::from_metadata);
+        Ok(Some(Existing { etag: answer.e_tag.unwrap_or_default(), provenance }))
+    }
+
+    /// Stores an output if the condition holds.
+    pub async fn put(&self, upload: &Upload<'_>, condition: &PutCondition) -> Result<PutOutcome, Failure> {
+        let location = upload.location;
+        let mut put = self
+            .clients
+            .write
+            .put_object()
+            .bucket(&location.bucket)
+            .key(&location.key)
+            .content_type(upload.content_type)
+            .set_cache_control(upload.cache_control.map(str::to_owned))
+            .set_metadata(Some(upload.provenance.to_metadata()))
+            .body(ByteStream::from(upload.bytes.to_vec()));
+        put = match condition {
+            PutCondition::Absent => put.if_none_match("*"),
+            PutCondition::Is(etag) => put.if_match(etag),
+        };
+        let Err(e) = put.send().await else { return Ok(PutOutcome::Stored) };
+        let conditional = matches!(condition, PutCondition::Is(_));
+        match aws::code(&e) {
+            Some("PreconditionFailed") => Ok(PutOutcome::ConditionFailed),
+            Some("NoSuchKey") if conditional => Ok(PutOutcome::ConditionFailed),
+            Some("ConditionalRequestConflict" | "OperationAborted") => Ok(PutOutcome::Conflict),
+            _ => {
+                let line = format!("cannot store {location}: {}", with_status(&e));
+                Err(Failure::Retry(Error::new(write_remedy(line, &e))))
+            }
+        }
+    }
+}
+
+enum BodyOrFailure {
+    Body(String),
+    Failure(Failure),
+}
+
+async fn read_body(
+    answer: GetObjectOutput,
+    length: Option<u64>,
+    max_bytes: u64,
+    too_large: impl Fn(u64) -> BodyOrFailure,
+) -> Result<Vec<u8>, BodyOrFailure> {
+    let capacity = usize::try_from(length.unwrap_or(64 << 10)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(capacity);
+    let mut body = answer.body;
+    loop {
+        let chunk = body.try_next().await.map_err(|e| BodyOrFailure::Body(causes(&e)))?;
+        let Some(chunk) = chunk else { break };
+        let read = bytes.len() as u64 + chunk.len() as u64;
+        if read > max_bytes {
+            return Err(too_large(read));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    match length {
+        Some(length) if length != bytes.len() as u64 => {
+            Err(BodyOrFailure::Body(format!("the body ended after {} of {length} bytes", bytes.len())))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        line = format!("{line}: {inner}");
+        cause = inner.source();
+    }
+    line
+}
+
+fn read_failure<E>(location: &Location, error: &SdkError<E>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let line = format!("cannot read {location}: {}", with_status(error));
+    match (aws::code(error), status(error)) {
+        (Some("NoSuchBucket"), _) => {
+            Failure::retry(format!("{line} (make the bucket, or check the region and what the event names)"))
+        }
+        // 405: the version is a delete marker.
+        (Some("NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed"), _) | (_, Some(404 | 405)) => {
+            Failure::Gone(Error::new(line))
+        }
+        (Some("InvalidObjectState"), _) => {
+            Failure::reject(Reason::Archived, format!("{line} (restore it from the archive, then redrive)"))
+        }
+        (Some("KeyTooLongError"), _) => Failure::reject(Reason::KeyTooLong, line),
+        // Without s3:ListBucket a missing object is denied, not missing: never deleted on this ground.
+        (_, Some(403)) => Failure::retry(format!(
+            "{line} (allow s3:GetObject, s3:GetObjectVersion and s3:ListBucket on the input bucket to the worker's role)"
+        )),
+        (_, Some(301 | 307)) => {
+            Failure::retry(format!("{line} (the bucket is in another region: set AWS_REGION)"))
+        }
+        _ => Failure::retry(line),
+    }
+}
+
+fn write_remedy<E>(line: String, error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (aws::code(error), status(error)) {
+        (Some("NoSuchBucket"), _) => {
+            format!("{line} (make the bucket, or check LONGSHORE_OUTPUT_BUCKET and the region)")
+        }
+        (_, Some(403)) => {
+            format!(
+                "{line} (allow s3:PutObject, s3:GetObject and s3:ListBucket on the output bucket to the worker's role)"
+            )
+        }
+        (_, Some(301 | 307)) => format!("{line} (the bucket is in another region: set AWS_REGION)"),
+        _ => line,
+    }
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|r| r.status().as_u16())
+}
+
+/// Answers to HEAD have no body, so their status is all there is to say.
+fn with_status<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (aws::code(error), status(error)) {
+        (None, Some(status)) => format!("HTTP {status}"),
+        _ => aws::explain(error),
+    }
+}
