@@ -1,0 +1,364 @@
+//! The settings of `work`, checked as a whole.
+
+use super::RenderConfig;
+use super::values::{Reader, present};
+use crate::cli::{RenderArgs, WorkArgs};
+use crate::event::is_bucket_name;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub render: RenderConfig,
+    pub queue_url: String,
+    pub dlq_url: Option<String>,
+    pub concurrency: usize,
+    /// Long-poll wait, W.
+    pub wait: Duration,
+    /// Visibility timeout, VT.
+    pub visibility: Duration,
+    pub max_job_time: Duration,
+    pub stop_timeout: Duration,
+    pub output_bucket: String,
+    /// Empty: any bucket that the credentials can read.
+    pub input_buckets: Vec<String>,
+    pub input_prefix: String,
+    /// Empty: every key.
+    pub suffixes: Vec<String>,
+    pub suffix_case: SuffixCase,
+    pub cache_control: Option<String>,
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+    pub profile: Option<String>,
+    pub admin_addr: Option<SocketAddr>,
+    pub log: LogSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuffixCase {
+    Ignore,
+    Match,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// In the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Json,
+    Text,
+}
+
+const DEFAULT_SUFFIXES: &str = ".jpg,.jpeg,.jpe,.jfif,.png,.webp,.gif,.tif,.tiff,.bmp";
+const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
+
+/// Between the end of draining and SIGKILL: releases, the last log lines, the exit.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+impl Config {
+    /// # Errors
+    ///
+    /// All mistakes, a line each, with the remedy.
+    pub fn read(work: &WorkArgs, render: &RenderArgs) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::default();
+        let render = RenderConfig::read_with(render, &mut reader);
+        let stop_timeout =
+            reader.time("--stop-timeout", &work.stop_timeout, Duration::from_secs(30), 8..=7200);
+        // A parked receive is awaited when draining: with 20 s it would eat the default budget.
+        let wait = Duration::from_secs(if stop_timeout >= Duration::from_secs(60) { 20 } else { 10 });
+        let config = Self {
+            queue_url: queue_url(&mut reader, work),
+            dlq_url: optional_url(&mut reader, "--dlq-url", &work.dlq_url),
+            concurrency: reader.whole("--concurrency", &work.concurrency, 2 * render.threads, 1..=1000),
+            wait: reader.time("--wait-time", &work.wait_time, wait, 1..=20),
+            visibility: reader.time(
+                "--visibility-timeout",
+                &work.visibility_timeout,
+                Duration::from_secs(90),
+                3..=43_200,
+            ),
+            max_job_time: reader.time(
+                "--max-job-time",
+                &work.max_job_time,
+                Duration::from_secs(900),
+                1..=42_000,
+            ),
+            stop_timeout,
+            output_bucket: output_bucket(&mut reader, work),
+            input_buckets: input_buckets(&mut reader, work),
+            input_prefix: present(&work.input_prefix).unwrap_or_default().to_owned(),
+            suffixes: suffixes(&mut reader, work),
+            suffix_case: reader.choice(
+                "--suffix-case",
+                &work.suffix_case,
+                &[("ignore", SuffixCase::Ignore), ("match", SuffixCase::Match)],
+            ),
+            cache_control: cache_control(&mut reader, work),
+            region: region(&mut reader, work),
+            endpoint_url: optional_url(&mut reader, "--endpoint-url", &work.endpoint_url),
+            profile: present(&work.profile).map(str::to_owned),
+            admin_addr: admin_addr(&mut reader, work),
+            log: log_settings(&mut reader, work),
+            render,
+        };
+        config.check_together(&mut reader);
+        reader.finish(config)
+    }
+
+    /// Time from SIGTERM to the end of draining, D.
+    pub fn drain_budget(&self) -> Duration {
+        self.stop_timeout.saturating_sub(STOP_MARGIN)
+    }
+
+    fn check_together(&self, reader: &mut Reader) {
+        let wait = self.wait.as_secs();
+        if self.wait + Duration::from_secs(1) > self.drain_budget() {
+            reader.mistake(format!(
+                "--wait-time of {wait}s does not fit: a parked receive is awaited at SIGTERM, and draining ends \
+                 {}s before the stop timeout of {}s; lower --wait-time or raise --stop-timeout",
+                STOP_MARGIN.as_secs(),
+                self.stop_timeout.as_secs()
+            ));
+        }
+        if self.dlq_url.as_ref().is_some_and(|dlq| *dlq == self.queue_url) {
+            reader.mistake("--dlq-url is the queue itself: rejected messages would come back for ever");
+        }
+        self.check_loops(reader);
+    }
+
+    /// A rendition must never be an upload that makes renditions.
+    fn check_loops(&self, reader: &mut Reader) {
+        if !self.input_buckets.contains(&self.output_bucket) {
+            return;
+        }
+        for spec in &self.render.settings.specs {
+            let output = format!("{}/", spec.name);
+            if output.starts_with(&self.input_prefix) || self.input_prefix.starts_with(&output) {
+                reader.mistake(format!(
+                    "output prefix {output:?} lies in what is watched (bucket {:?}, prefix {:?}): every rendition \
+                     would be made into renditions again; use another --output-bucket, or an --input-prefix like \
+                     uploads/",
+                    self.output_bucket, self.input_prefix
+                ));
+            }
+        }
+    }
+}
+
+fn is_http_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|r| !r.is_empty() && !r.starts_with('/') && !r.contains(char::is_whitespace))
+}
+
+fn queue_url(reader: &mut Reader, work: &WorkArgs) -> String {
+    const EXAMPLE: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads";
+    let what = format!("the queue's URL, like {EXAMPLE}");
+    let url = reader.required("--queue-url", "LONGSHORE_QUEUE_URL", &work.queue_url, &what);
+    if !url.is_empty() && !is_http_url(&url) {
+        let hint = if url.starts_with("arn:") { "that is an ARN; " } else { "" };
+        reader.mistake(format!("--queue-url is {url:?}: {hint}write the queue's URL, like {EXAMPLE}"));
+    }
+    if url.ends_with(".fifo") {
+        reader.mistake(
+            "--queue-url names a FIFO queue: S3 sends events to standard queues only; make one of those",
+        );
+    }
+    url
+}
+
+fn optional_url(reader: &mut Reader, flag: &str, value: &Option<String>) -> Option<String> {
+    let url = present(value)?;
+    if !is_http_url(url) {
+        reader.mistake(format!("{flag} is {url:?}: write a URL that starts with https:// or http://"));
+    }
+    Some(url.to_owned())
+}
+
+fn output_bucket(reader: &mut Reader, work: &WorkArgs) -> String {
+    let what = "the bucket that renditions are stored in";
+    let bucket = reader.required("--output-bucket", "LONGSHORE_OUTPUT_BUCKET", &work.output_bucket, what);
+    if !bucket.is_empty() {
+        check_bucket(reader, "--output-bucket", &bucket);
+    }
+    bucket
+}
+
+fn input_buckets(reader: &mut Reader, work: &WorkArgs) -> Vec<String> {
+    let list = present(&work.input_buckets).unwrap_or_default();
+    let buckets: Vec<String> =
+        list.split(',').map(str::trim).filter(|b| !b.is_empty()).map(str::to_owned).collect();
+    for bucket in &buckets {
+        check_bucket(reader, "--input-buckets", bucket);
+    }
+    buckets
+}
+
+fn check_bucket(reader: &mut Reader, flag: &str, bucket: &str) {
+    if !is_bucket_name(bucket) {
+        reader.mistake(format!(
+            "{flag}: {bucket:?} is not a bucket name: write the name alone, like my-pictures"
+        ));
+    }
+}
+
+fn suffixes(reader: &mut Reader, work: &WorkArgs) -> Vec<String> {
+    let list = present(&work.suffixes).unwrap_or(DEFAULT_SUFFIXES);
+    if list == "*" {
+        return Vec::new();
+    }
+    let suffixes: Vec<String> =
+        list.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    if suffixes.iter().any(|s| s.contains('*')) || suffixes.is_empty() {
+        reader.mistake(format!(
+            "--suffixes is {list:?}: write endings like .jpg,.png, or * alone for every key"
+        ));
+    }
+    suffixes
+}
+
+fn cache_control(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
+    let value = present(&work.cache_control)?;
+    if !value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        reader.mistake("--cache-control holds characters that a header cannot carry: write printable ASCII");
+    }
+    Some(value.to_owned())
+}
+
+/// The region, and whether the queue's URL agrees with it: SQS answers a wrong one with a signature
+/// error that helps nobody.
+fn region(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
+    let from_env = |name| std::env::var(name).ok().filter(|r: &String| !r.trim().is_empty());
+    let said = present(&work.region).map(str::to_owned);
+    let known = said.clone().or_else(|| from_env("AWS_REGION")).or_else(|| from_env("AWS_DEFAULT_REGION"));
+    let url = present(&work.queue_url).unwrap_or_default();
+    let in_url = region_of(url);
+    if let (Some(known), Some(in_url)) = (&known, in_url)
+        && known != in_url
+    {
+        reader.mistake(format!(
+            "the region is {known} but --queue-url is in {in_url}: set AWS_REGION={in_url}, or name a queue in {known}"
+        ));
+    }
+    // The queue's own region is the right one when nothing else is said.
+    said.or_else(|| if known.is_none() { in_url.map(str::to_owned) } else { None })
+}
+
+/// `https://sqs.REGION.amazonaws.com/…` (also .com.cn and FIPS hosts).
+fn region_of(queue_url: &str) -> Option<&str> {
+    let host = queue_url.split("://").nth(1)?.split('/').next()?;
+    let (service, rest) = host.split_once('.')?;
+    let (region, domain) = rest.split_once('.')?;
+    (matches!(service, "sqs" | "sqs-fips") && domain.starts_with("amazonaws.com")).then_some(region)
+}
+
+fn admin_addr(reader: &mut Reader, work: &WorkArgs) -> Option<SocketAddr> {
+    let text = present(&work.admin_addr).unwrap_or(DEFAULT_ADMIN_ADDR);
+    if text == "off" {
+        return None;
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        reader.mistake(format!(
+            "--admin-addr is {text:?}: write ADDRESS:PORT, like {DEFAULT_ADMIN_ADDR}, or off"
+        ));
+    }
+    address
+}
+
+fn log_settings(reader: &mut Reader, work: &WorkArgs) -> LogSettings {
+    let filter = present(&work.log).unwrap_or("info").to_owned();
+    if let Err(why) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        reader.mistake(format!("--log is {filter:?}: {why}; write error, warn, info or debug"));
+    }
+    let formats = [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)];
+    LogSettings { format: reader.choice("--log-format", &work.log_format, &formats), filter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> WorkArgs {
+        WorkArgs {
+            queue_url: Some("https://sqs.eu-west-1.amazonaws.com/123456789012/uploads".into()),
+            output_bucket: Some("renditions".into()),
+            region: Some("eu-west-1".into()),
+            ..WorkArgs::default()
+        }
+    }
+
+    fn mistakes(work: &WorkArgs, render: &RenderArgs) -> Vec<String> {
+        Config::read(work, render).expect_err("a mistake was planted")
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        let config = Config::read(&good(), &RenderArgs::default()).unwrap();
+        assert_eq!((config.wait.as_secs(), config.drain_budget().as_secs()), (10, 25));
+        assert_eq!(config.concurrency, 2 * config.render.threads);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let work = WorkArgs {
+            concurrency: Some("many".into()),
+            suffix_case: Some("maybe".into()),
+            admin_addr: Some("9464".into()),
+            cache_control: Some("a\nb".into()),
+            ..WorkArgs::default()
+        };
+        let render =
+            RenderArgs { renditions: Some("x=1".into()), icc: Some("cmyk".into()), ..RenderArgs::default() };
+        let found = mistakes(&work, &render).join("\n");
+        for flag in [
+            "--queue-url is missing",
+            "LONGSHORE_OUTPUT_BUCKET",
+            "--concurrency",
+            "--suffix-case",
+            "--admin-addr",
+            "--cache-control",
+            "rendition 1",
+            "--icc",
+        ] {
+            assert!(found.contains(flag), "{flag} in\n{found}");
+        }
+    }
+
+    #[test]
+    fn an_output_prefix_that_feeds_the_watched_bucket_is_refused() {
+        let looped = WorkArgs { input_buckets: Some("a-bucket, renditions".into()), ..good() };
+        assert!(mistakes(&looped, &RenderArgs::default())[0].contains("again"));
+        let inside = WorkArgs { input_prefix: Some("thumbs/new/".into()), ..looped.clone() };
+        assert_eq!(mistakes(&inside, &RenderArgs::default()).len(), 1);
+        let apart = WorkArgs { input_prefix: Some("uploads/".into()), ..looped };
+        assert!(Config::read(&apart, &RenderArgs::default()).is_ok());
+    }
+
+    #[test]
+    fn a_region_that_is_not_the_queues_is_refused() {
+        let wrong = WorkArgs { region: Some("us-east-1".into()), ..good() };
+        assert!(mistakes(&wrong, &RenderArgs::default())[0].contains("AWS_REGION=eu-west-1"));
+        assert_eq!(region_of("https://sqs.cn-north-1.amazonaws.com.cn/1/q"), Some("cn-north-1"));
+        assert_eq!(region_of("http://127.0.0.1:4566/000000000000/q"), None);
+    }
+
+    #[test]
+    fn a_wait_that_outlasts_the_stop_timeout_is_refused() {
+        let long = WorkArgs { wait_time: Some("20s".into()), stop_timeout: Some("25s".into()), ..good() };
+        assert!(mistakes(&long, &RenderArgs::default())[0].contains("--wait-time of 20s"));
+        let patient = WorkArgs { stop_timeout: Some("120s".into()), ..good() };
+        assert_eq!(Config::read(&patient, &RenderArgs::default()).unwrap().wait.as_secs(), 20);
+    }
+
+    #[test]
+    fn an_arn_for_a_queue_url_says_so() {
+        let arn = WorkArgs { queue_url: Some("arn:aws:sqs:eu-west-1:1:q".into()), ..good() };
+        assert!(mistakes(&arn, &RenderArgs::default())[0].contains("that is an ARN"));
+    }
+}

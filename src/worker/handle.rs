@@ -1,0 +1,218 @@
+//! One message, from its body to its settlement.
+
+use crate::error::{Error, Printable, Reason, Rejection};
+use crate::event::{Created, Event, Meaning, Record};
+use crate::job::{self, Context, Outcome};
+use crate::queue::keeper::{Settlement, back_off};
+use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::sync::{RwLock, mpsc};
+use tracing::{Instrument, error, info, info_span, warn};
+
+/// What handling a message takes.
+pub struct Handler {
+    pub context: Context,
+    pub dead_letters: DeadLetters,
+    pub max_job_time: Duration,
+    pub gate: RwLock<()>,
+    pub reports: Option<mpsc::UnboundedSender<Report>>,
+}
+
+/// How one record ended, for whoever watches.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// None: the record could not be read.
+    pub created: Option<Created>,
+    pub outcome: Outcome,
+    pub elapsed: Duration,
+    pub receive_count: u32,
+}
+
+/// How a message ends: what its records came to.
+#[derive(Debug)]
+pub enum Ended {
+    /// Every record is done, superseded, gone or noise.
+    Finished,
+    /// A record may work later; the others are harmless to repeat.
+    Retry(Error),
+    /// These records never will; all others are finished.
+    Rejected { body: String, rejection: Rejection },
+}
+
+/// From this delivery on a message runs alone: if it is the one that kills the process, it takes no
+/// neighbour along.
+const SUSPECT_AFTER: u32 = 3;
+
+pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
+    let span = info_span!("message", message_id = message.id, receive_count = message.receive_count);
+    async {
+        let limit = handler.max_job_time.saturating_sub(message.received_at.elapsed());
+        let ended = match tokio::time::timeout(limit, work(handler, &message)).await {
+            Ok(ended) => ended,
+            Err(_) => Ended::Retry(Error::new(format!(
+                "not finished within {} s (--max-job-time)",
+                handler.max_job_time.as_secs()
+            ))),
+        };
+        settle(handler, &message, lease, ended).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn work(handler: &Handler, message: &Message) -> Ended {
+    if message.receive_count >= SUSPECT_AFTER {
+        let _alone = handler.gate.write().await;
+        attempt(handler, message).await
+    } else {
+        let _together = handler.gate.read().await;
+        attempt(handler, message).await
+    }
+}
+
+/// Attempts every record: one that fails takes nothing from its neighbours.
+async fn attempt(handler: &Handler, message: &Message) -> Ended {
+    let records = match Event::parse(&message.body) {
+        Ok(Event::Records(records)) => records,
+        Ok(Event::Noise(noise)) => {
+            info!(reason = noise.slug(), "ignored");
+            return Ended::Finished;
+        }
+        Err(why) => {
+            let rejection = Rejection::new(Reason::Malformed, why);
+            warn!(reason = rejection.reason.slug(), "rejected: {}", Printable(&rejection.detail));
+            return Ended::Rejected { body: message.body.clone(), rejection };
+        }
+    };
+    let mut rejected: Vec<(Value, Rejection)> = Vec::new();
+    let mut retry = None;
+    for Record { meaning, json } in records {
+        match attempt_record(handler, message, meaning).await {
+            Outcome::Rejected(rejection) => rejected.push((json, rejection)),
+            Outcome::Retry(error) => retry = retry.or(Some(error)),
+            Outcome::Done(_) | Outcome::Superseded | Outcome::Ignored(_) | Outcome::Gone(_) => {}
+        }
+    }
+    // Rejected records wait for the last delivery, or each retry would send them again.
+    match retry {
+        Some(error) => Ended::Retry(error),
+        None if rejected.is_empty() => Ended::Finished,
+        None => dead_letter(rejected),
+    }
+}
+
+async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning) -> Outcome {
+    let started = Instant::now();
+    let (created, outcome) = match meaning {
+        Meaning::Created(created) => {
+            let outcome = job::run(&handler.context, &created, message.receive_count > 1).await;
+            (Some(created), outcome)
+        }
+        Meaning::Noise(noise) => (None, Outcome::Ignored(noise)),
+        Meaning::Malformed(why) => (None, Outcome::Rejected(Rejection::new(Reason::Malformed, why))),
+    };
+    log(created.as_ref(), &outcome);
+    if let Some(reports) = &handler.reports {
+        let elapsed = started.elapsed();
+        let report =
+            Report { created, outcome: outcome.clone(), elapsed, receive_count: message.receive_count };
+        // Whoever watched may have left.
+        let _ = reports.send(report);
+    }
+    outcome
+}
+
+fn log(created: Option<&Created>, outcome: &Outcome) {
+    let bucket = created.map_or("", |c| c.bucket.as_str());
+    let key = Printable(created.map_or("", |c| c.key.as_str()));
+    match outcome {
+        // The job has told it in full.
+        Outcome::Done(_) => {}
+        Outcome::Superseded => info!(bucket, %key, "superseded by a newer version"),
+        Outcome::Ignored(noise) => info!(bucket, %key, reason = noise.slug(), "ignored"),
+        Outcome::Gone(error) => warn!(bucket, %key, "gone: {error}"),
+        Outcome::Rejected(rejection) => {
+            let detail = Printable(&rejection.detail);
+            warn!(bucket, %key, reason = rejection.reason.slug(), "rejected: {detail}");
+        }
+        Outcome::Retry(error) => warn!(bucket, %key, "will be tried again: {error}"),
+    }
+}
+
+/// One body for all rejected records of a message, in a form that can be sent again as it is.
+fn dead_letter(mut rejected: Vec<(Value, Rejection)>) -> Ended {
+    let detail = |(_, r): &(Value, Rejection)| r.detail.clone();
+    let rejection = match rejected.as_slice() {
+        [(_, only)] => only.clone(),
+        several => {
+            let details: Vec<String> = several.iter().map(detail).collect();
+            Rejection::new(several[0].1.reason, format!("{} records: {}", several.len(), details.join("; ")))
+        }
+    };
+    let is_bridged = |record: &Value| record.get("detail-type").is_some();
+    let body = match rejected.as_mut_slice() {
+        [(only, _)] if is_bridged(only) => only.take(),
+        records => json!({ "Records": records.iter_mut().map(|(json, _)| json.take()).collect::<Vec<_>>() }),
+    };
+    Ended::Rejected { body: body.to_string(), rejection }
+}
+
+/// The only place where a message is let go. It is deleted last: after its outputs are stored, or
+/// after the dead-letter queue has it. A crash in between costs a repetition, never a picture.
+async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended) {
+    let again = || Settlement::Retry(back_off(message.receive_count));
+    let settlement = match ended {
+        Ended::Finished => Settlement::Delete,
+        Ended::Retry(error) => {
+            let settlement = again();
+            if let Settlement::Retry(delay) = settlement {
+                info!(seconds = delay.as_secs(), "back to the queue: {error}");
+            }
+            settlement
+        }
+        Ended::Rejected { body, rejection } => {
+            let letter = DeadLetter { message, body, rejection: &rejection };
+            match handler.dead_letters.send(&letter).await {
+                Ok(()) => Settlement::DeadLettered,
+                // SQS moves it after its last receive; until then nothing is lost.
+                Err(why) => {
+                    error!("{why}");
+                    again()
+                }
+            }
+        }
+    };
+    lease.settle(settlement).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(json: Value, reason: Reason) -> (Value, Rejection) {
+        (json, Rejection::new(reason, reason.slug()))
+    }
+
+    #[test]
+    fn the_dead_letter_holds_just_the_records_that_failed() {
+        let two = vec![
+            rejected(json!({"eventSource": "aws:s3", "n": 1}), Reason::Corrupt),
+            rejected(json!({"eventSource": "aws:s3", "n": 2}), Reason::Empty),
+        ];
+        let Ended::Rejected { body, rejection } = dead_letter(two) else { panic!("not rejected") };
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["Records"].as_array().unwrap().len(), 2);
+        assert_eq!(rejection.reason, Reason::Corrupt);
+        assert!(rejection.detail.contains("empty"), "{rejection}");
+    }
+
+    #[test]
+    fn an_eventbridge_event_is_dead_lettered_in_its_own_form() {
+        let event = json!({"source": "aws.s3", "detail-type": "Object Created", "detail": {}});
+        let Ended::Rejected { body, .. } = dead_letter(vec![rejected(event.clone(), Reason::Corrupt)]) else {
+            panic!("not rejected")
+        };
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), event);
+    }
+}

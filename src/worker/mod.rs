@@ -1,0 +1,253 @@
+//! The loop: receive, hold, run, settle; and how it leaves.
+
+mod handle;
+
+pub use handle::{Ended, Report};
+
+use crate::config::Config;
+use crate::job::Context;
+use crate::ops::{Health, Phase, Shutdown};
+use crate::queue::keeper::Settlement;
+use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
+use handle::{Handler, handle};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{error, info, warn};
+
+/// Takes messages from a queue and does what they say, until told to stop.
+pub struct Worker {
+    queue: Queue,
+    keeper: Arc<Keeper>,
+    handler: Arc<Handler>,
+    places: Arc<Semaphore>,
+    health: Health,
+    shutdown: Shutdown,
+    wait: Duration,
+    visibility: Duration,
+    drain_budget: Duration,
+    failures: u32,
+}
+
+/// What a worker did, told when it has left.
+#[derive(Debug, Clone, Copy)]
+pub struct Farewell {
+    pub counts: Counts,
+    /// Messages that could not be handed back; they show again when their visibility timeout ends.
+    pub still_held: usize,
+}
+
+/// A job panicked outside the image engine, or the loop did: the process should end non-zero.
+#[derive(Debug, thiserror::Error)]
+#[error("a task of the worker panicked: {0}")]
+pub struct Panicked(String);
+
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// SQS answers with `OverLimit` until messages in flight are done with.
+const OVER_LIMIT_PAUSE: Duration = Duration::from_secs(5);
+/// For the last releases, after the drain budget is over.
+const RELEASE_BUDGET: Duration = Duration::from_secs(3);
+
+impl Worker {
+    pub fn new(
+        config: &Config,
+        queue: Queue,
+        keeper: Arc<Keeper>,
+        dead_letters: DeadLetters,
+        context: Context,
+        shutdown: Shutdown,
+    ) -> Self {
+        let handler = Handler {
+            context,
+            dead_letters,
+            max_job_time: config.max_job_time,
+            // Third deliveries take the gate alone, all others together.
+            gate: RwLock::new(()),
+            reports: None,
+        };
+        Self {
+            health: Health::new(Arc::clone(&keeper), config.wait, config.visibility),
+            queue,
+            keeper,
+            handler: Arc::new(handler),
+            places: Arc::new(Semaphore::new(config.concurrency)),
+            shutdown,
+            wait: config.wait,
+            visibility: config.visibility,
+            drain_budget: config.drain_budget(),
+            failures: 0,
+        }
+    }
+
+    /// Every record's end is told here as well as in the log.
+    #[must_use]
+    pub fn reporting_to(mut self, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let handler = Arc::get_mut(&mut self.handler).expect("nothing runs yet");
+        handler.reports = Some(reports);
+        self
+    }
+
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Works until shutdown is asked for and done.
+    ///
+    /// # Errors
+    ///
+    /// A task panicked. What it held has been handed back.
+    pub async fn run(mut self) -> Result<Farewell, Panicked> {
+        let mut jobs = JoinSet::new();
+        let panicked = self.receive_and_run(&mut jobs).await.err();
+        self.drain(&mut jobs).await;
+        let farewell = Farewell { counts: self.keeper.counts(), still_held: self.keeper.in_flight() };
+        panicked.map_or(Ok(farewell), Err)
+    }
+
+    async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Panicked> {
+        while let Some(places) = self.places(jobs).await? {
+            match self.receive(places.len()).await {
+                None => return Ok(()),
+                Some(Ok(messages)) => {
+                    self.failures = 0;
+                    self.health.polled(None);
+                    self.take(messages, places, jobs);
+                }
+                Some(Err(error)) => self.pause(&error).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Free places, at least one and at most ten: a message is asked for only when it can be started.
+    /// None when it is time to stop.
+    async fn places(&self, jobs: &mut JoinSet<()>) -> Result<Option<Vec<OwnedSemaphorePermit>>, Panicked> {
+        let one = loop {
+            let semaphore = Arc::clone(&self.places);
+            tokio::select! {
+                biased;
+                () = self.shutdown.reached(Phase::Draining) => return Ok(None),
+                Some(ended) = jobs.join_next() => check(ended)?,
+                place = semaphore.acquire_owned() => break place.expect("the semaphore is never closed"),
+                // Full for long is no sign of death.
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
+            }
+        };
+        // Nothing new beside a message that is suspected of killing the process.
+        tokio::select! {
+            biased;
+            () = self.shutdown.reached(Phase::Draining) => return Ok(None),
+            _ = self.handler.gate.read() => {}
+        }
+        let mut places = vec![one];
+        while places.len() < 10
+            && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+        {
+            places.push(place);
+        }
+        Ok(Some(places))
+    }
+
+    /// One receive, awaited to its end whatever happens: SQS may already have handed its messages to
+    /// a socket that we drop, and they would stay hidden for a whole visibility timeout. What a
+    /// receive brings while we leave is given back at once, unstarted. None when it is time to stop.
+    async fn receive(&self, places: usize) -> Option<Result<Vec<Message>, ReceiveError>> {
+        let mut receive = pin!(self.queue.receive(places, self.wait, self.visibility));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut receive => answer,
+            () = self.shutdown.reached(Phase::Draining) => {
+                let limit = self.wait + Duration::from_secs(1);
+                let hurry = self.shutdown.reached(Phase::Leaving);
+                // A second signal does not abandon the receive either, but ends the patience for it.
+                tokio::select! {
+                    biased;
+                    answer = &mut receive => answer,
+                    () = tokio::time::sleep(limit) => return None,
+                    () = hurry => tokio::time::timeout(RELEASE_BUDGET, receive).await.ok()?,
+                }
+            }
+        };
+        if self.shutdown.phase() == Phase::Running {
+            return Some(answer);
+        }
+        self.keeper.leave();
+        for message in answer.unwrap_or_default() {
+            if let Some(lease) = self.keeper.hold(&message) {
+                lease.settle(Settlement::Release).await;
+            }
+        }
+        None
+    }
+
+    fn take(&self, messages: Vec<Message>, places: Vec<OwnedSemaphorePermit>, jobs: &mut JoinSet<()>) {
+        for (message, place) in messages.into_iter().zip(places) {
+            // None: its job runs already, and has been given the new receipt handle.
+            let Some(lease) = self.keeper.hold(&message) else { continue };
+            let handler = Arc::clone(&self.handler);
+            jobs.spawn(async move {
+                handle(&handler, message, lease).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// After a failed receive: longer each time, with jitter, up to 30 s.
+    async fn pause(&mut self, error: &ReceiveError) {
+        let pause = match error {
+            ReceiveError::OverLimit => OVER_LIMIT_PAUSE,
+            ReceiveError::Other(_) => {
+                let base = Duration::from_secs(1 << self.failures.min(5)).min(MAX_PAUSE);
+                self.failures += 1;
+                base / 2 + (base / 2).mul_f64(fastrand::f64())
+            }
+        };
+        error!("{error}; trying again in {:.1} s", pause.as_secs_f64());
+        self.health.polled(Some(error.to_string()));
+        tokio::select! {
+            () = self.shutdown.reached(Phase::Draining) => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Lets running jobs finish within the budget, then hands back what is left.
+    async fn drain(&self, jobs: &mut JoinSet<()>) {
+        let started = Instant::now();
+        self.shutdown.advance(Phase::Draining);
+        self.keeper.leave();
+        if !jobs.is_empty() {
+            info!("draining: {} in work, {} s at most", jobs.len(), self.drain_budget.as_secs());
+        }
+        let finished = async {
+            while let Some(ended) = jobs.join_next().await {
+                if let Err(panicked) = check(ended) {
+                    error!("{panicked}");
+                }
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            () = tokio::time::sleep(self.drain_budget) => {
+                warn!("the drain budget of {} s is over: handing back what still runs", self.drain_budget.as_secs());
+            }
+            () = self.shutdown.reached(Phase::Leaving) => {}
+        }
+        // Aborted jobs drop their leases, and a lease dropped while leaving is a release.
+        jobs.shutdown().await;
+        let held = self.keeper.drained(Instant::now() + RELEASE_BUDGET).await;
+        if held > 0 {
+            warn!("{held} messages could not be handed back; they show when their visibility timeout ends");
+        }
+        self.shutdown.advance(Phase::Leaving);
+        info!(ms = started.elapsed().as_millis(), "drained");
+    }
+}
+
+fn check(ended: Result<(), JoinError>) -> Result<(), Panicked> {
+    match ended {
+        Err(e) if e.is_panic() => Err(Panicked(e.to_string())),
+        _ => Ok(()),
+    }
+}
