@@ -22,8 +22,9 @@ impl Timing {
     }
 }
 
-/// SQS lets no message stay hidden for longer than this from its receive.
-const HIDDEN_AT_MOST: Duration = Duration::from_secs(12 * 3600);
+/// SQS lets no message stay hidden for longer than 12 h from its receive; two seconds less, as
+/// times on the wire are rounded up to whole seconds.
+const HIDDEN_AT_MOST: Duration = Duration::from_secs(12 * 3600 - 2);
 const BATCH: usize = 10;
 
 /// How a job lets go of its message.

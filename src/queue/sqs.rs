@@ -174,8 +174,8 @@ fn classify(code: &str, message: Option<&str>) -> EntryError {
     let line = format!("{code}: {}", message.unwrap_or("no further word"));
     let lost = code.contains("ReceiptHandleIsInvalid")
         || code.contains("MessageNotInflight")
-        // An expired handle is told in words only.
-        || (code.contains("InvalidParameterValue") && line.contains("not available for visibility"));
+        // The handle of a message that is gone is told in words only.
+        || (code.contains("InvalidParameterValue") && line.contains("does not exist"));
     if lost { EntryError::OwnershipLost(line) } else { EntryError::Transient(line) }
 }
 

@@ -241,7 +241,7 @@ impl Worker {
             warn!("{held} messages could not be handed back; they show when their visibility timeout ends");
         }
         self.shutdown.advance(Phase::Leaving);
-        info!(ms = started.elapsed().as_millis(), "drained");
+        info!("drained in {} ms", started.elapsed().as_millis());
     }
 }
 

@@ -164,7 +164,7 @@ impl State {
         let queue = self.queue(name)?;
         let Some(entry) = queue.backlog.get(handle.message) else {
             return Err(Kind::InvalidParameterValue.with(
-                "the message of this receipt handle does not exist: it was deleted, moved or expired",
+                "the message of this receipt handle does not exist or is not available for visibility timeout change",
             ));
         };
         let receive = entry.last.filter(|last| last.nonce == handle.nonce);

@@ -1,0 +1,66 @@
+//! `longshore healthcheck`: what the container's health check runs; needs no shell and no curl.
+
+use super::{FAILED, OK, misconfigured};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address of the worker's health endpoint. [default: 127.0.0.1:9464]
+    #[arg(long, env = "LONGSHORE_ADMIN_ADDR", value_name = "ADDRESS")]
+    admin_addr: Option<String>,
+}
+
+const LIMIT: Duration = Duration::from_secs(4);
+
+pub fn run(args: &Args) -> u8 {
+    let text =
+        args.admin_addr.as_deref().map(str::trim).filter(|a| !a.is_empty()).unwrap_or("127.0.0.1:9464");
+    if text == "off" {
+        return misconfigured(&["the health endpoint is off: set LONGSHORE_ADMIN_ADDR to an address".into()]);
+    }
+    let Ok(address) = text.parse() else {
+        return misconfigured(&[format!(
+            "--admin-addr is {text:?}: write ADDRESS:PORT, like 127.0.0.1:9464"
+        )]);
+    };
+    match ask(reachable(address)) {
+        Ok((200, _)) => {
+            println!("ok");
+            OK
+        }
+        Ok((_, body)) => {
+            eprintln!("unhealthy: {}", body.trim());
+            FAILED
+        }
+        Err(e) => {
+            eprintln!("unhealthy: no answer from {address}: {e}");
+            FAILED
+        }
+    }
+}
+
+/// A worker that listens on all addresses is asked on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// Status and body of `GET /healthz`.
+fn ask(address: SocketAddr) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(16 << 10).read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, body.to_owned()))
+}

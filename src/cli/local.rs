@@ -1,0 +1,274 @@
+//! `longshore local`: the service, on servers inside this process.
+
+mod pictures;
+mod table;
+
+use super::{FAILED, OK, RenderArgs, USAGE, WorkArgs, misconfigured, work};
+use crate::config::{Config, LogFormat, LogSettings};
+use crate::error::{Error, Printable};
+use crate::local::setup::{self, INPUT_BUCKET, MAX_RECEIVE_COUNT, OUTPUT_BUCKET};
+use crate::local::{Servers, s3};
+use crate::ops::{Phase, Shutdown, logs};
+use crate::worker::Report;
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use pictures::{Picture, Source};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+use table::{Row, State};
+use tokio::sync::mpsc;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Pictures to upload, as files or folders; of folders, the files that look like pictures.
+    #[arg(value_name = "PHOTOS")]
+    photos: Vec<PathBuf>,
+    /// Makes this many varied pictures and uploads them; from five on, one is broken on purpose.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_default_value = true,
+        env = "LONGSHORE_SAMPLE"
+    )]
+    sample: usize,
+    /// Stays up for other programs until Ctrl-C, and prints how to reach it.
+    #[arg(long, env = "LONGSHORE_SERVE")]
+    serve: bool,
+    /// Folder that the buckets are kept in, as plain files.
+    #[arg(long, env = "LONGSHORE_DATA_DIR", value_name = "DIR", default_value = "./longshore-data")]
+    data_dir: PathBuf,
+    /// Address of the embedded S3 and SQS; port 0 takes a free one. Anyone who can reach it can use
+    /// it, so keep it on loopback.
+    #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// How many messages are in work at once. [default: twice the render threads]
+    #[arg(long, env = "LONGSHORE_CONCURRENCY", value_name = "COUNT")]
+    concurrency: Option<String>,
+    /// Log lines as `json` or `text`. [default: text on a terminal, json elsewhere]
+    #[arg(long, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Which log lines: `error`, `warn`, `info`, `debug`, or a filter. [default: error, or info with
+    /// --serve]
+    #[arg(long, env = "LONGSHORE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    #[command(flatten)]
+    render: RenderArgs,
+}
+
+/// More pictures than this are better brought as files.
+const MAX_SAMPLE: usize = 10_000;
+const UPLOADS_AT_ONCE: usize = 4;
+
+pub fn run(args: Args) -> u8 {
+    let config = match read(&args) {
+        Ok(config) => config,
+        Err(mistakes) => return misconfigured(&mistakes),
+    };
+    let default = LogSettings { format: LogFormat::Auto, filter: "error".into() };
+    let said = args.serve || args.log.is_some() || args.log_format.is_some();
+    logs::start(if said { &config.log } else { &default });
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start the runtime: {e}");
+            return FAILED;
+        }
+    };
+    let code = runtime.block_on(session(args, config)).unwrap_or_else(|e| {
+        eprintln!("error: {e}");
+        FAILED
+    });
+    runtime.shutdown_background();
+    code
+}
+
+/// The configuration of the service, with what only the servers know filled in later.
+fn read(args: &Args) -> Result<Config, Vec<String>> {
+    let work = WorkArgs {
+        queue_url: Some("http://localhost/to-be-made".into()),
+        output_bucket: Some(OUTPUT_BUCKET.into()),
+        input_buckets: Some(INPUT_BUCKET.into()),
+        concurrency: args.concurrency.clone(),
+        // At the end the parked receive is awaited: nobody wants to sit through a long one.
+        wait_time: Some("1s".into()),
+        admin_addr: Some("off".into()),
+        // With a region here the caller's own AWS_REGION does not matter.
+        region: Some(crate::local::REGION.into()),
+        log_format: args.log_format.clone(),
+        log: args.log.clone(),
+        ..WorkArgs::default()
+    };
+    let config = Config::read(&work, &args.render);
+    let mut mistakes = config.as_ref().err().cloned().unwrap_or_default();
+    if args.photos.is_empty() && args.sample == 0 && !args.serve {
+        mistakes.push("nothing to do: name pictures or folders, or pass --sample 12, or --serve".into());
+    }
+    if args.sample > MAX_SAMPLE {
+        mistakes.push(format!("--sample is {}: {MAX_SAMPLE} pictures are the most", args.sample));
+    }
+    for photo in args.photos.iter().filter(|p| !p.exists()) {
+        mistakes.push(format!("{}: there is no such file or folder", Printable(&photo.to_string_lossy())));
+    }
+    if mistakes.is_empty() { config } else { Err(mistakes) }
+}
+
+async fn session(args: Args, mut config: Config) -> Result<u8, Error> {
+    let started = Instant::now();
+    let shutdown = Shutdown::on_signals().map_err(|e| Error::new(format!("cannot handle signals: {e}")))?;
+    let pictures = pictures::find(&args.photos, args.sample)?;
+    if pictures.is_empty() && !args.serve {
+        eprintln!(
+            "error: no picture found in what was named (.jpg, .png, …); pass --sample 12 to have some made"
+        );
+        return Ok(USAGE);
+    }
+    let servers = Servers::start(&args.data_dir, args.listen).await?;
+    let made = setup::make(&servers.endpoint).await?;
+    config.queue_url.clone_from(&made.queue_url);
+    config.dlq_url = Some(made.dlq_url.clone());
+
+    let (reports, inbox) = mpsc::unbounded_channel();
+    let worker = work::build(&config, &made.connection, shutdown.clone(), Some(reports)).await;
+    let worker = worker.map_err(|e| Error::new(format!("cannot start a thread: {e}")))?;
+    let worker = tokio::spawn(worker.run());
+    if args.serve {
+        print_endpoints(&servers, &made, started);
+    }
+
+    let mut code = OK;
+    if !pictures.is_empty() {
+        let names: Vec<String> = config.render.settings.specs.iter().map(|s| s.name.clone()).collect();
+        let rows = process(&pictures, &made, inbox, &shutdown).await;
+        println!("{}", table::render(&rows, &names));
+        println!("{}", table::summary(&rows, started.elapsed(), &args.data_dir.join(OUTPUT_BUCKET)));
+        if args.sample >= pictures::SAMPLE_HAS_BROKEN_FROM {
+            println!("(one picture of the sample is broken on purpose, to show what becomes of it)");
+        }
+        if rows.iter().any(Row::failed) {
+            code = FAILED;
+        }
+    }
+    if args.serve {
+        shutdown.reached(Phase::Draining).await;
+    }
+    shutdown.advance(Phase::Draining);
+    match worker.await {
+        Ok(Ok(_)) => Ok(code),
+        Ok(Err(panicked)) => Err(Error::new(panicked.to_string())),
+        Err(e) => Err(Error::new(format!("the worker ended: {e}"))),
+    }
+}
+
+/// Uploads the pictures and waits until the worker has told the end of each.
+async fn process(
+    pictures: &[Picture],
+    made: &setup::Made,
+    mut inbox: mpsc::UnboundedReceiver<Report>,
+    shutdown: &Shutdown,
+) -> Vec<Row> {
+    let mut rows: Vec<Row> = pictures.iter().map(|p| Row::new(&p.key, p.source.size())).collect();
+    let mut by_key: HashMap<&str, usize> =
+        pictures.iter().enumerate().map(|(i, p)| (p.key.as_str(), i)).collect();
+    let progress = Progress::new(pictures.len());
+    let mut uploads = stream::iter(pictures.iter().enumerate())
+        .map(|(index, picture)| async move { (index, upload(picture, made).await) })
+        .buffer_unordered(UPLOADS_AT_ONCE);
+    let mut uploading = true;
+    while !by_key.is_empty() {
+        tokio::select! {
+            biased;
+            () = shutdown.reached(Phase::Draining) => break,
+            uploaded = uploads.next(), if uploading => match uploaded {
+                None => uploading = false,
+                Some((_, Ok(()))) => {}
+                Some((index, Err(why))) => {
+                    rows[index].state = State::Failed(format!("not uploaded: {why}"));
+                    by_key.remove(pictures[index].key.as_str());
+                    progress.tell(&rows[index]);
+                }
+            },
+            report = inbox.recv() => {
+                let Some(report) = report else { break };
+                let Some(key) = report.created.as_ref().map(|c| c.key.as_str()) else { continue };
+                // Not in the table: left over from an earlier run, or uploaded by another program.
+                let Some(&index) = by_key.get(key) else { continue };
+                rows[index].take(&report, MAX_RECEIVE_COUNT);
+                if rows[index].is_final() {
+                    by_key.remove(key);
+                    progress.tell(&rows[index]);
+                }
+            }
+        }
+    }
+    progress.finish();
+    rows
+}
+
+async fn upload(picture: &Picture, made: &setup::Made) -> Result<(), String> {
+    let body = match &picture.source {
+        Source::Made(bytes) => aws_sdk_s3::primitives::ByteStream::from(bytes.clone()),
+        Source::File { path, .. } => {
+            aws_sdk_s3::primitives::ByteStream::from_path(path).await.map_err(|e| e.to_string())?
+        }
+    };
+    let put = made.clients.write.put_object().bucket(INPUT_BUCKET).key(&picture.key).body(body);
+    put.send().await.map_err(|e| crate::aws::explain(&e))?;
+    Ok(())
+}
+
+/// A bar on a terminal, a line a picture elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    total: usize,
+    told: std::cell::Cell<usize>,
+}
+
+impl Progress {
+    fn new(total: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {msg}");
+            ProgressBar::new(total as u64).with_style(style.expect("the template is fixed"))
+        });
+        Self { bar, total, told: std::cell::Cell::new(0) }
+    }
+
+    fn tell(&self, row: &Row) {
+        self.told.set(self.told.get() + 1);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(row.name());
+                bar.inc(1);
+            }
+            None => println!("[{}/{}] {}", self.told.get(), self.total, row.line()),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
+    let endpoint = &servers.endpoint;
+    println!("S3 and SQS are up on {endpoint} after {} ms (Ctrl-C stops)", started.elapsed().as_millis());
+    println!("  queue          {}", made.queue_url);
+    println!("  dead letters   {}", made.dlq_url);
+    println!("  input bucket   {INPUT_BUCKET}");
+    println!("  output bucket  {OUTPUT_BUCKET}");
+    println!("Try it from another terminal:");
+    println!(
+        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_DEFAULT_REGION={} AWS_ENDPOINT_URL={endpoint}",
+        s3::ACCESS_KEY_ID,
+        s3::SECRET_ACCESS_KEY,
+        crate::local::REGION
+    );
+    // Older versions of the CLI do not read AWS_ENDPOINT_URL.
+    println!("  aws --endpoint-url {endpoint} s3 cp photo.jpg s3://{INPUT_BUCKET}/");
+    println!("  aws --endpoint-url {endpoint} s3 ls --recursive s3://{OUTPUT_BUCKET}/");
+}

@@ -1,0 +1,70 @@
+//! The words a person types, with their environment names. Nothing is checked here: `config`
+//! reads all values together, so that all mistakes are reported at once.
+
+mod completions;
+mod healthcheck;
+mod local;
+mod render;
+mod settings;
+mod work;
+
+pub use settings::{RenderArgs, WorkArgs};
+pub use work::build as build_worker;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Turns pictures uploaded to S3 into renditions, through a queue, and never loses one.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the service: takes S3 events from a queue and stores the renditions of each picture.
+    ///
+    /// Everything is set by flags or by the environment. Region, credentials, profile and endpoint
+    /// come from the usual places of the AWS SDK (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, the
+    /// ECS task role …). SIGTERM drains: running pictures are finished, the rest is handed back.
+    Work(work::Args),
+    /// Runs the same service with no AWS account, on an S3 and an SQS inside this program.
+    Local(local::Args),
+    /// Makes renditions of files on disk: no queue, the quickest way to try a setting.
+    Render(render::Args),
+    /// Asks the worker in this container whether it is alive; exits 0 if it is, 1 if not.
+    Healthcheck(healthcheck::Args),
+    /// Prints a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Everything worked.
+pub const OK: u8 = 0;
+/// Some of it did not: a picture was rejected, a check failed.
+pub const FAILED: u8 = 1;
+/// The configuration or the command line is wrong; nothing was started.
+pub const USAGE: u8 = 2;
+
+pub fn run(cli: Cli) -> ExitCode {
+    let code = match cli.command {
+        Command::Work(args) => work::run(args),
+        Command::Local(args) => local::run(args),
+        Command::Render(args) => render::run(args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    ExitCode::from(code)
+}
+
+/// Says what is wrong with the configuration, a line each, and gives the exit code.
+fn misconfigured(mistakes: &[String]) -> u8 {
+    for mistake in mistakes {
+        eprintln!("error: {mistake}");
+    }
+    let count = mistakes.len();
+    let noun = if count == 1 { "mistake" } else { "mistakes" };
+    eprintln!("{count} {noun} in the configuration; nothing was started (see longshore --help)");
+    USAGE
+}

@@ -1,0 +1,127 @@
+//! `longshore work`: puts the parts together and runs until told to stop.
+
+use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured};
+use crate::aws::{Clients, Connection};
+use crate::config::Config;
+use crate::job::Context;
+use crate::ops::{Shutdown, admin, logs};
+use crate::queue::{DeadLetters, Keeper, Queue};
+use crate::render::Pool;
+use crate::store::Store;
+use crate::worker::{Report, Worker};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    render: RenderArgs,
+}
+
+pub fn run(args: Args) -> u8 {
+    let config = match Config::read(&args.work, &args.render) {
+        Ok(config) => config,
+        Err(mistakes) => return misconfigured(&mistakes),
+    };
+    logs::start(&config.log);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&format!("cannot start the runtime: {e}")),
+    };
+    let code = runtime.block_on(async {
+        // First of all: until a handler is set, PID 1 ignores SIGTERM.
+        let shutdown = match Shutdown::on_signals() {
+            Ok(shutdown) => shutdown,
+            Err(e) => return failed(&format!("cannot handle signals: {e}")),
+        };
+        serve(&config, shutdown).await
+    });
+    // A picture that was given back may still be in the pool; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+fn failed(line: &str) -> u8 {
+    error!("{line}");
+    FAILED
+}
+
+async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
+    let listener = match config.admin_addr {
+        None => None,
+        Some(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(e) => {
+                return failed(&format!(
+                    "cannot listen on {address}: {e} (set LONGSHORE_ADMIN_ADDR to a free address, or to off)"
+                ));
+            }
+        },
+    };
+    let connection = Connection {
+        region: config.region.clone(),
+        endpoint_url: config.endpoint_url.clone(),
+        profile: config.profile.clone(),
+        credentials: None,
+    };
+    let worker = match build(config, &connection, shutdown.clone(), None).await {
+        Ok(worker) => worker,
+        Err(e) => return failed(&format!("cannot start a thread: {e}")),
+    };
+    if let Some(listener) = listener {
+        tokio::spawn(admin::serve(listener, worker.health(), shutdown));
+    }
+    let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        queue = config.queue_url,
+        output_bucket = config.output_bucket,
+        concurrency = config.concurrency,
+        render_threads = config.render.threads,
+        renditions = renditions.join("; "),
+        "started"
+    );
+    match worker.run().await {
+        Ok(farewell) => {
+            let c = farewell.counts;
+            info!(
+                received = c.received,
+                deleted = c.deleted,
+                dead_lettered = c.dead_lettered,
+                retried = c.retried,
+                released = c.released,
+                ownership_lost = c.ownership_lost,
+                redelivered = c.redelivered,
+                still_held = farewell.still_held,
+                "stopped"
+            );
+            OK
+        }
+        Err(panicked) => failed(&panicked.to_string()),
+    }
+}
+
+/// The very worker of the service; `local` runs it too.
+pub async fn build(
+    config: &Config,
+    connection: &Connection,
+    shutdown: Shutdown,
+    reports: Option<mpsc::UnboundedSender<Report>>,
+) -> std::io::Result<Worker> {
+    let clients = Clients::connect(connection, config.wait, config.visibility).await;
+    let queue = Queue::new(clients.clone(), config.queue_url.clone());
+    let unsettled = config.concurrency.max(10);
+    let keeper = Arc::new(Keeper::start(queue.clone(), config.visibility, unsettled)?);
+    let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    let pool = Pool::new(config.render.threads)?;
+    let context = Context::new(config, Store::new(clients), pool);
+    let worker = Worker::new(config, queue, keeper, dead_letters, context, shutdown);
+    Ok(match reports {
+        Some(reports) => worker.reporting_to(reports),
+        None => worker,
+    })
+}

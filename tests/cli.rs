@@ -1,0 +1,161 @@
+//! What a person meets: help, mistakes, `render`, `local`, `healthcheck`.
+
+mod common;
+
+use common::LIMIT;
+use common::pictures::{jpeg, picture};
+use common::process::{Process, longshore, run, worker};
+use common::stage::Stage;
+use std::path::Path;
+
+#[test]
+fn help_is_there_for_every_command_and_tells_the_defaults() {
+    let (code, help, _) = run(longshore().arg("--help"));
+    assert_eq!(code, Some(0));
+    for command in ["work", "local", "render", "healthcheck", "completions"] {
+        assert!(help.contains(command));
+        assert_eq!(run(longshore().args([command, "--help"])).0, Some(0));
+    }
+    let (_, help, _) = run(longshore().args(["work", "--help"]));
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["LONGSHORE_QUEUE_URL", "[default: 90s]", "resized=1024x768,q85"] {
+        assert!(words.contains(part), "{part}");
+    }
+    assert!(run(longshore().arg("--version")).1.starts_with("longshore 0."));
+    assert!(run(longshore().args(["completions", "bash"])).1.contains("_longshore"));
+}
+
+#[test]
+fn all_configuration_mistakes_are_told_at_once_with_exit_code_2() {
+    let mut command = longshore();
+    command.arg("work").env("LONGSHORE_CONCURRENCY", "lots").env("LONGSHORE_RENDITIONS", "a=1x1; b=2");
+    let (code, _, errors) = run(&mut command);
+    assert_eq!(code, Some(2));
+    for part in
+        ["LONGSHORE_QUEUE_URL", "LONGSHORE_OUTPUT_BUCKET", "--concurrency", "rendition 2", "4 mistakes"]
+    {
+        assert!(errors.contains(part), "{part} in\n{errors}");
+    }
+}
+
+#[test]
+fn render_makes_files_and_says_what_it_could_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("good.jpg"), jpeg(&picture(1500, 1000))).unwrap();
+    std::fs::write(at("bad.jpg"), b"nothing").unwrap();
+    let mut command = longshore();
+    command.arg("render").arg(at("good.jpg")).arg(at("bad.jpg")).arg("--out").arg(at("out"));
+    command.args(["--renditions", "small=100x100"]);
+    let (code, out, errors) = run(&mut command);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("1500x1000") && out.contains("small 100x67"), "{out}");
+    assert!(errors.contains("bad.jpg") && errors.contains("not-an-image"), "{errors}");
+    assert_eq!(size(&at("out/small/good.jpg")), (100, 67));
+}
+
+fn size(path: &Path) -> (u32, u32) {
+    image::image_dimensions(path).unwrap()
+}
+
+#[test]
+fn local_shows_a_table_and_leaves_the_renditions_as_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("photos")).unwrap();
+    std::fs::write(at("photos/a b.jpg"), jpeg(&picture(1500, 1000))).unwrap();
+    std::fs::write(at("photos/notes.txt"), b"not uploaded").unwrap();
+    let local = || {
+        let mut command = longshore();
+        command.arg("local").arg(at("photos")).arg("--data-dir").arg(at("data"));
+        command
+    };
+    let (code, out, errors) = run(&mut local());
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("a b.jpg") && out.contains("1 of 1 pictures: 1 done"), "{out}");
+    assert_eq!(size(&at("data/longshore-output/thumbs/a b.jpg")), (192, 128));
+    assert_eq!(size(&at("data/longshore-output/resized/a b.jpg")), (1024, 683));
+
+    // What is there survives: the same picture again has nothing to write.
+    let (code, out, _) = run(&mut local());
+    assert_eq!(code, Some(0));
+    assert!(out.contains("done (unchanged)"), "{out}");
+
+    std::fs::write(at("photos/broken.jpg"), &jpeg(&picture(900, 900))[..2000]).unwrap();
+    let (code, out, _) = run(&mut local());
+    assert_eq!(code, Some(1), "a rejected picture");
+    assert!(out.contains("truncated") && out.contains("1 done, 1 rejected"), "{out}");
+}
+
+#[test]
+fn local_makes_its_own_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = longshore();
+    command.args(["local", "--sample", "5", "--data-dir"]).arg(folder.path());
+    let (code, out, _) = run(&mut command);
+    assert_eq!(code, Some(1), "one is broken on purpose");
+    assert!(out.contains("5 of 5 pictures: 4 done, 1 rejected") && out.contains("on purpose"), "{out}");
+}
+
+#[test]
+fn local_with_nothing_to_do_says_what_to_pass() {
+    let (code, _, errors) = run(longshore().arg("local"));
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("--sample 12"), "{errors}");
+    let (code, _, errors) = run(longshore().args(["local", "no/such/photo.jpg"]));
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("no/such/photo.jpg"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healthcheck_knows_a_living_worker_from_none() {
+    let stage = Stage::new().await;
+    let address = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let check = |address: String| run(longshore().arg("healthcheck").env("LONGSHORE_ADMIN_ADDR", address));
+    let (code, _, errors) = check(address.clone());
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("no answer"), "{errors}");
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+    process.wait_for_line("started", LIMIT);
+    let (code, out, errors) = check(address);
+    assert_eq!((code, out.as_str()), (Some(0), "ok\n"), "{errors}");
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_queue_is_told_and_waited_for() {
+    let mut stage = Stage::new().await;
+    let right = stage.queue.clone();
+    stage.queue = format!("{right}-missing");
+    let mut process = Process::start(worker(&stage));
+    let line = process.wait_for_line("cannot receive", LIMIT);
+    assert!(line.contains("check --queue-url") && line.contains("\"ERROR\""), "{line}");
+    // Made under its name, it is picked up without a restart.
+    let name = stage.queue.rsplit('/').next().unwrap().to_owned();
+    stage.world.sqs.create_queue().queue_name(name).send().await.unwrap();
+    stage.send(serde_json::json!({"Event": "s3:TestEvent"}).to_string()).await;
+    process.wait_for_line("ignored", LIMIT);
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_output_bucket_is_told_with_its_remedy_and_costs_no_picture() {
+    let mut stage = Stage::new().await;
+    stage.output = common::unique("missing");
+    let etag = stage.upload("a.jpg", jpeg(&picture(200, 100))).await;
+    stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
+    let mut process = Process::start(worker(&stage));
+    let line = process.wait_for_line("cannot store", LIMIT);
+    assert!(line.contains("NoSuchBucket") && line.contains("LONGSHORE_OUTPUT_BUCKET"), "{line}");
+    stage.world.s3.create_bucket().bucket(&stage.output).send().await.unwrap();
+    stage.output("thumbs/a.jpg").await;
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0));
+}
