@@ -55,7 +55,7 @@ impl Servers {
         sqs.set_base_url(&endpoint);
         let queues = sqs.clone();
         let deliver = move |arn: &str, body| queues.deliver(arn, body).map_err(|e| e.to_string());
-        let s3 = S3::open(data_dir, REGION, Arc::new(deliver)).map_err(|e| at(&e))?;
+        let s3 = S3::open(data_dir, REGION, Arc::new(deliver)).map_err(|e| Error::new(e.to_string()))?;
         Ok(Self { endpoint, accepting: tokio::spawn(accept(listener, sqs, s3)) })
     }
 }

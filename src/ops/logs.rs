@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 pub fn start(settings: &LogSettings) {
     let filter = EnvFilter::builder().parse(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // The SDK warns of each failed try in its own words; ours say what follows from it.
-    let quiet = ["aws_smithy_runtime=error", "aws_config=error", "aws_sdk_s3=error"];
+    // The embedded S3 logs refused requests as errors; the one who asked is told anyway.
+    let quiet = ["aws_smithy_runtime=error", "aws_config=error", "aws_sdk_s3=error", "s3s=off"];
     let filter = quiet.iter().fold(filter, |filter, directive| {
         let said = settings.filter.contains(directive.split('=').next().unwrap_or_default());
         match directive.parse() {

@@ -53,10 +53,11 @@ impl Algorithm {
         }
     }
 
-    /// `CRC32`, in any case.
-    pub fn parse(name: &str) -> S3Result<Algorithm> {
+    /// The one a request names, such as `CRC32`.
+    pub fn asked(named: Option<&dto::ChecksumAlgorithm>) -> S3Result<Option<Algorithm>> {
+        let Some(name) = named.map(dto::ChecksumAlgorithm::as_str) else { return Ok(None) };
         let found = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name));
-        found.ok_or_else(|| s3_error!(InvalidRequest, "unknown checksum algorithm {name:?}"))
+        found.map(Some).ok_or_else(|| s3_error!(InvalidRequest, "unknown checksum algorithm {name:?}"))
     }
 
     /// `x-amz-checksum-crc32`, as `x-amz-trailer` names it.

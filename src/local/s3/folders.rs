@@ -46,10 +46,15 @@ impl Folders {
         }
         let root = root.canonicalize()?;
         let lock = lock(&root.join(STATE).join("lock"))?;
-        for left_over in fs::read_dir(root.join(STATE).join("incoming"))? {
+        Ok(Folders { root, _lock: lock })
+    }
+
+    /// Removes what a crash left of uploads; only after every bucket has resumed its last change.
+    pub fn clean(&self) -> io::Result<()> {
+        for left_over in fs::read_dir(self.root.join(STATE).join("incoming"))? {
             let _ = fs::remove_file(left_over?.path());
         }
-        Ok(Folders { root, _lock: lock })
+        Ok(())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -40,7 +40,9 @@ impl Journal {
             lines.push(line);
             length += bytes.len() as u64;
         }
-        file.set_len(length)?;
+        if length < bytes.len() as u64 {
+            file.set_len(length)?;
+        }
         file.seek(SeekFrom::End(0))?;
         Ok((Journal { path, file, length, lines: lines.len() }, lines))
     }

@@ -62,7 +62,7 @@ pub const SECRET_ACCESS_KEY: &str = "longshore-local";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot use the data directory {path}: {source}", path = path.display())]
+    #[error("cannot use the data directory {path}: {source} (choose another --data-dir)", path = path.display())]
     Folder { path: PathBuf, source: std::io::Error },
 }
 

@@ -17,9 +17,9 @@ use super::conditions::{ReadConditions, WriteConditions};
 use super::fault::Doing;
 use super::folders::{Temporary, unique};
 use super::read::open_source;
-use super::receive::{Stated, Writer, receive};
+use super::receive::{Stated, Writer, discard, receive};
 use super::record::{Part, Time, Upload, description};
-use super::store::{Store, algorithm};
+use super::store::Store;
 use super::tagging;
 use super::write::{NewObject, Stored, check_key, store_object};
 
@@ -33,7 +33,7 @@ pub async fn create(
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let mut input = req.input;
     check_key(&input.key)?;
-    let algorithm = algorithm(input.checksum_algorithm.as_ref())?;
+    let algorithm = Algorithm::asked(input.checksum_algorithm.as_ref())?;
     let kind = input.checksum_type.as_ref().map(ChecksumType::as_str);
     let composite = match kind {
         Some(kind) => kind == ChecksumType::COMPOSITE,
@@ -78,13 +78,19 @@ pub async fn put_part(
     mut req: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let checksum = stated_checksums!(req.input);
-    let asked = algorithm(req.input.checksum_algorithm.as_ref())?;
+    let asked = Algorithm::asked(req.input.checksum_algorithm.as_ref())?;
     let content_md5 = req.input.content_md5.take();
     let mut stated = Stated::new(&req, checksum, asked, content_md5);
     let mut input = req.input;
     let part =
         PartOf { bucket: input.bucket, key: input.key, upload: input.upload_id, number: input.part_number };
-    stated.algorithm = stated.algorithm.or(algorithm_of(store, part.clone()).await?);
+    match algorithm_of(store, part.clone()).await {
+        Ok(algorithm) => stated.algorithm = stated.algorithm.or(algorithm),
+        Err(refused) => {
+            discard(&req.headers, input.body.take()).await;
+            return Err(refused);
+        }
+    }
     let (temporary, digested) = receive(store, input.body.take(), &stated).await?;
     let part = store.blocking(move |store| store_part(store, &part, &temporary, digested)).await?;
     let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(part.etag.clone())), ..Default::default() };

@@ -113,8 +113,9 @@ fn configuration(target: Target) -> QueueConfiguration {
     };
     let rules = [rule(FilterRuleName::PREFIX, target.prefix), rule(FilterRuleName::SUFFIX, target.suffix)];
     let rules: Vec<FilterRule> = rules.into_iter().flatten().collect();
-    let filter = (!rules.is_empty())
-        .then(|| NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: Some(rules) }) });
+    let is_limited = !rules.is_empty();
+    let key = Some(S3KeyFilter { filter_rules: Some(rules) });
+    let filter = is_limited.then_some(NotificationConfigurationFilter { key });
     QueueConfiguration {
         events: target.events.into_iter().map(Event::from).collect(),
         filter,

@@ -99,6 +99,14 @@ pub async fn receive(
     Ok((writer.temporary, digested))
 }
 
+/// Reads a body that nobody wants to its end: a client that is still sending when the connection
+/// closes sees a reset instead of the refusal. One that waits for `100 Continue` sends nothing.
+pub async fn discard(headers: &hyper::HeaderMap, body: Option<StreamingBlob>) {
+    let waits = headers.get(hyper::header::EXPECT).is_some();
+    let Some(mut body) = body.filter(|_| !waits) else { return };
+    while let Ok(Some(_)) = body.try_next().await {}
+}
+
 /// A file that grows, and what is known of it so far.
 pub struct Writer {
     temporary: Temporary,

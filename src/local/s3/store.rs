@@ -5,14 +5,14 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use s3s::dto::{ChecksumAlgorithm, Owner};
+use s3s::dto::Owner;
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::Deliver;
 use super::bucket::Bucket;
 use super::fault::Doing;
 use super::folders::Folders;
-use super::record::{Settings, Time, Versioning};
+use super::record::{Settings, Time, Version, Versioning};
 use super::sequencer::Sequence;
 
 pub struct Store {
@@ -33,6 +33,7 @@ impl Store {
                 buckets.insert(name, Arc::new(Mutex::new(bucket)));
             }
         }
+        folders.clean()?;
         Ok(Store { region: region.to_owned(), deliver, folders, sequence, buckets: Mutex::new(buckets) })
     }
 
@@ -79,7 +80,7 @@ impl Store {
         let mut buckets = lock(&self.buckets);
         let bucket = buckets.get(name).ok_or_else(|| no_such_bucket(name))?.clone();
         let mut bucket = lock(&bucket);
-        let gone_by_hand = |versions: &[super::record::Version]| match versions {
+        let gone_by_hand = |versions: &[Version]| match versions {
             [only] => only.content.as_ref().is_some_and(|content| !bucket.is_on_disk(content)),
             _ => false,
         };
@@ -116,7 +117,3 @@ pub fn owner() -> Owner {
 }
 
 pub const OWNER_ID: &str = "6c6f6e6773686f72656c6f6e6773686f72656c6f6e6773686f72656c6f6e6773";
-
-pub fn algorithm(input: Option<&ChecksumAlgorithm>) -> S3Result<Option<super::checksum::Algorithm>> {
-    input.map(|named| super::checksum::Algorithm::parse(named.as_str())).transpose()
-}

@@ -17,7 +17,7 @@ use super::store::{Store, owner};
 /// A line of the listing.
 #[derive(Debug, Clone)]
 enum Row {
-    Version { key: String, version: Version, is_latest: bool },
+    Version { key: String, version: Box<Version>, is_latest: bool },
     CommonPrefix(String),
 }
 
@@ -85,7 +85,7 @@ fn rows(bucket: &Bucket, query: &Query, marker: Option<&str>) -> Vec<Row> {
 fn row(bucket: &Bucket, key: &str, version: &Version, all: &[Version]) -> Option<Row> {
     let there = version.content.as_ref().is_none_or(|content| bucket.is_on_disk(content));
     let is_latest = all.last().is_some_and(|latest| latest.id == version.id);
-    there.then(|| Row::Version { key: key.to_owned(), version: version.clone(), is_latest })
+    there.then(|| Row::Version { key: key.to_owned(), version: Box::new(version.clone()), is_latest })
 }
 
 fn add(output: &mut ListObjectVersionsOutput, row: Row, spelling: Spelling) {

@@ -11,15 +11,15 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::bucket::Written;
-use super::checksum::{DEFAULT, Digested, answer_checksum, stated_checksums};
+use super::checksum::{Algorithm, DEFAULT, Digested, answer_checksum, stated_checksums};
 use super::conditions::{ReadConditions, WriteConditions};
 use super::fault::Doing;
 use super::folders::Temporary;
 use super::notify::announce;
 use super::read::open_source;
-use super::receive::{Stated, Writer, receive};
+use super::receive::{Stated, Writer, discard, receive};
 use super::record::{Content, Description, Versioning, description};
-use super::store::{Store, algorithm};
+use super::store::Store;
 use super::tagging;
 
 /// Everything of a new object but its bytes.
@@ -81,14 +81,17 @@ pub async fn put(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     check_key(&req.input.key)?;
     let checksum = stated_checksums!(req.input);
-    let algorithm = algorithm(req.input.checksum_algorithm.as_ref())?;
+    let algorithm = Algorithm::asked(req.input.checksum_algorithm.as_ref())?;
     let content_md5 = req.input.content_md5.take();
     let stated = Stated::new(&req, checksum, algorithm, content_md5);
     let mut input = req.input;
     let tags = tagging::parse_header(input.tagging.as_deref())?;
     let conditions = WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match };
     // Before the body, so that a client that waits for `100 Continue` need not send it.
-    refuse_early(store, &input.bucket, &input.key, &conditions).await?;
+    if let Err(refused) = refuse_early(store, &input.bucket, &input.key, &conditions).await {
+        discard(&req.headers, input.body.take()).await;
+        return Err(refused);
+    }
     let (temporary, digested) = receive(store, input.body.take(), &stated).await?;
     let new = NewObject {
         description: description!(input),
@@ -144,7 +147,7 @@ pub async fn copy(
             "an object cannot be copied to itself without changing its metadata"
         ));
     }
-    let algorithm = algorithm(input.checksum_algorithm.as_ref())?;
+    let algorithm = Algorithm::asked(input.checksum_algorithm.as_ref())?;
     let description = description!(input);
     let tags = tagging::parse_header(input.tagging.as_deref())?;
     let conditions = ReadConditions {
