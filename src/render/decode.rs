@@ -1,27 +1,35 @@
-//! Bytes to upright-able pixels: by content, within limits.
+//! Formats other than JPEG: decoded whole by the `image` crate, within limits, what is transparent on
+//! white.
 
-use super::colour::{self, IccMode};
-use super::limits::{Damaged, Limits};
-use super::pixels::Pixels;
-use super::sniff;
+use super::colour::{self, Space};
+use super::encode::rgb_to_planes;
+use super::picture::{Picture, resample_to};
+use super::plane::Plane;
+use super::resample::orient;
+use super::spec::Subsampling;
+use super::{IccMode, Limits, Scratch};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::Cursor;
 
 /// A decoded picture, not yet turned.
-pub struct Source {
+pub struct Decoded {
     pixels: Pixels,
     orientation: u8,
     icc: Option<Vec<u8>>,
     pub notes: Vec<String>,
 }
 
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Source, Rejection> {
-    let format = sniff::sniff(bytes)?;
-    if format == ImageFormat::Jpeg {
-        check_jpeg(bytes, limits)?;
-    }
+/// Interleaved 8-bit samples, rows tightly packed; `channels` is 1 (gray) or 3 (RGB).
+struct Pixels {
+    width: u32,
+    height: u32,
+    channels: usize,
+    samples: Vec<u8>,
+}
+
+pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder = reader.into_decoder().map_err(|e| rejection(&e))?;
     let (width, height) = decoder.dimensions();
@@ -32,21 +40,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Source, Rejection> {
     let icc = decoder.icc_profile().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
     let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e))?;
-    Ok(Source { pixels: flatten(image), orientation, icc, notes: Vec::new() })
-}
-
-fn check_jpeg(bytes: &[u8], limits: &Limits) -> Result<(), Rejection> {
-    let markers = sniff::jpeg_markers(bytes)?;
-    check_pixels(markers.width, markers.height, limits)?;
-    if markers.scans > limits.max_scans {
-        let detail = format!("{} scans are more than the limit of {}", markers.scans, limits.max_scans);
-        return Err(Rejection::new(Reason::ScanLimit, detail));
-    }
-    if !markers.complete && limits.damaged == Damaged::Reject {
-        let detail = format!("the file ends after {} bytes, before the picture does", bytes.len());
-        return Err(Rejection::new(Reason::Truncated, detail));
-    }
-    Ok(())
+    Ok(Decoded { pixels: flatten(image), orientation, icc, notes: Vec::new() })
 }
 
 fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejection> {
@@ -104,31 +98,74 @@ fn over_white(samples: &[u8], channels: usize) -> Vec<u8> {
     flat
 }
 
-impl Source {
+impl Decoded {
     /// In pixels, after the orientation is applied.
     pub fn upright_size(&self) -> (u32, u32) {
         let (w, h) = (self.pixels.width, self.pixels.height);
         if self.orientation >= 5 { (h, w) } else { (w, h) }
     }
 
-    /// The picture at an upright size, in sRGB unless its profile is kept. Turning and colours
-    /// come after shrinking, where there is least to do.
-    pub fn upright(&mut self, (width, height): (u32, u32), mode: IccMode) -> Pixels {
-        let (w, h) = if self.orientation >= 5 { (height, width) } else { (width, height) };
-        let small = self.pixels.shrink(w, h).orient(self.orientation);
-        let (IccMode::Srgb, Some(profile)) = (mode, &self.icc) else { return small };
-        match colour::to_srgb(&small, profile) {
-            Ok(converted) => converted,
+    /// The upright picture at a size, in sRGB unless its profile is kept. Turning and colours come
+    /// after shrinking, where there is least to do.
+    pub fn shrink(
+        &mut self,
+        (width, height): (u32, u32),
+        subsampling: Subsampling,
+        mode: IccMode,
+        scratch: &mut Scratch,
+    ) -> Picture {
+        let stored = if self.orientation >= 5 { (height, width) } else { (width, height) };
+        let target = (stored.0 as usize, stored.1 as usize);
+        let covered = (self.pixels.width as f32, self.pixels.height as f32);
+        let mut channels = (0..self.pixels.channels).map(|channel| {
+            // One channel at a time: a large picture is not in memory twice.
+            let plane = self.pixels.channel(channel);
+            orient(resample_to(&plane, covered, target, (1, 1), scratch), self.orientation)
+        });
+        let first = channels.next().expect("a picture has a channel");
+        let rest: Vec<Plane> = channels.collect();
+        let (width, height) = (first.width, first.height);
+        let gray = rest.is_empty();
+        let samples = match rest.as_slice() {
+            [green, blue] => first
+                .samples
+                .iter()
+                .zip(&green.samples)
+                .zip(&blue.samples)
+                .flat_map(|((&r, &g), &b)| [r, g, b])
+                .collect(),
+            _ => first.samples,
+        };
+        let samples = self.to_srgb(samples, gray, mode, scratch);
+        match gray {
+            true => Picture { planes: vec![Plane { width, height, samples }], subsampling },
+            false => Picture { planes: rgb_to_planes(&samples, width, height, subsampling).into(), subsampling },
+        }
+    }
+
+    fn to_srgb(&mut self, samples: Vec<u8>, gray: bool, mode: IccMode, scratch: &mut Scratch) -> Vec<u8> {
+        let (IccMode::Srgb, Some(profile)) = (mode, &self.icc) else { return samples };
+        let space = if gray { Space::Gray } else { Space::Rgb };
+        match scratch.profiles.conversion(profile, space) {
+            Ok(Some(conversion)) => conversion.apply(&samples),
+            Ok(None) => samples,
             Err(why) => {
                 self.notes.push(format!("colour profile ignored: {why}"));
-                small
+                samples
             }
         }
     }
 
     pub fn kept_icc(&self, mode: IccMode) -> Option<&[u8]> {
-        self.icc
-            .as_deref()
-            .filter(|icc| mode == IccMode::Keep && colour::is_usable(icc, self.pixels.channels))
+        let channels = if self.pixels.channels == 1 { 1 } else { 3 };
+        self.icc.as_deref().filter(|icc| mode == IccMode::Keep && colour::is_usable(icc, channels))
+    }
+}
+
+impl Pixels {
+    fn channel(&self, channel: usize) -> Plane {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let samples = self.samples.iter().skip(channel).step_by(self.channels).copied().collect();
+        Plane { width, height, samples }
     }
 }

@@ -1,17 +1,25 @@
 //! One picture in, its renditions out. Pure and blocking: no async, no network, no files.
 //!
 //! ```text
-//! bytes ─ sniff ─▶ decode ─▶ pixels ─ shrink ─▶ orient ─▶ colours to sRGB ─▶ encode ─▶ Rendition
-//!                                        └──── each from the next larger one ────┘
+//! bytes ─ sniff ─┬─ jpeg, at N/8 scale ─▶ planes ─┬─ resample ─▶ orient ─▶ colours to sRGB ─▶ Picture
+//!                └─ decode (other formats) ───────┘                                            │
+//!                                     Rendition ◀─ encode ◀─ each from the next larger one ◀───┘
 //! ```
+//!
+//! A photograph stays brightness and colour planes all the way; RGB is made only where colours are
+//! converted. Decoding is the dear part: see [`jpeg`].
 
-mod coder;
 mod colour;
 mod decode;
+pub mod encode;
 mod fit;
+pub mod jpeg;
 mod limits;
-mod pixels;
+mod photo;
+mod picture;
+pub mod plane;
 mod pool;
+pub mod resample;
 mod sniff;
 pub mod spec;
 
@@ -22,8 +30,19 @@ pub use pool::Pool;
 pub use spec::{Spec, Subsampling};
 
 use crate::error::Rejection;
-use pixels::Pixels;
+use image::ImageFormat;
+use photo::Photo;
+use picture::Picture;
 use std::time::{Duration, Instant};
+
+/// Memory that is used again from picture to picture. One picture at a time.
+#[derive(Default)]
+pub struct Scratch {
+    jpeg: jpeg::Scratch,
+    resample: resample::Scratch,
+    encode: encode::Scratch,
+    profiles: colour::Profiles,
+}
 
 /// What `render` is asked for, the same for every picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,40 +92,103 @@ pub struct Stages {
 /// A [`Rejection`]: the bytes are no picture that we read, or exceed a limit. The same bytes
 /// with the same settings are rejected again.
 pub fn render(bytes: &[u8], settings: &Settings) -> Result<Rendered, Rejection> {
+    render_with(bytes, settings, &mut Scratch::default())
+}
+
+/// As [`render`], with memory from the picture before.
+pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> Result<Rendered, Rejection> {
     let started = Instant::now();
-    let mut source = decode::decode(bytes, &settings.limits)?;
+    let mut source = Source::open(bytes, &settings.limits, started)?;
     let mut stages = Stages { decode: started.elapsed(), ..Stages::default() };
 
     let (width, height) = source.upright_size();
-    let mut made: Vec<Option<(Pixels, Rendition)>> = settings.specs.iter().map(|_| None).collect();
+    let mut made: Vec<Option<(Picture, Rendition)>> = settings.specs.iter().map(|_| None).collect();
     for index in largest_first(&settings.specs) {
         settings.limits.check_time(started)?;
         let spec = &settings.specs[index];
         let size = fit(width, height, spec.width, spec.height);
 
-        let resizing = Instant::now();
-        let from = made.iter().flatten().map(|(pixels, _)| pixels).filter(|p| serves(p, size));
-        let pixels = match from.min_by_key(|p| p.width) {
-            Some(larger) => larger.shrink(size.0, size.1),
-            None => source.upright(size, settings.icc),
+        let begun = Instant::now();
+        let larger = made.iter().flatten().map(|(picture, _)| picture).filter(|p| serves(p, size));
+        let picture = match larger.min_by_key(|p| p.width()) {
+            Some(larger) => {
+                let picture = larger.shrink(size, spec.subsampling, scratch);
+                stages.resize += begun.elapsed();
+                picture
+            }
+            None => source.picture(size, spec.subsampling, settings.icc, &mut stages, scratch)?,
         };
-        stages.resize += resizing.elapsed();
 
-        let encoding = Instant::now();
-        let icc = source.kept_icc(settings.icc);
-        let bytes = coder::encode(&pixels, spec, icc)?;
-        stages.encode += encoding.elapsed();
+        let begun = Instant::now();
+        let bytes = picture.encode(spec, source.kept_icc(settings.icc), scratch)?;
+        stages.encode += begun.elapsed();
         let rendition = Rendition {
             name: spec.name.clone(),
             bytes,
             content_type: "image/jpeg",
-            width: pixels.width,
-            height: pixels.height,
+            width: picture.width(),
+            height: picture.height(),
         };
-        made[index] = Some((pixels, rendition));
+        made[index] = Some((picture, rendition));
     }
     let renditions = made.into_iter().flatten().map(|(_, rendition)| rendition).collect();
-    Ok(Rendered { renditions, width, height, stages, notes: std::mem::take(&mut source.notes) })
+    Ok(Rendered { renditions, width, height, stages, notes: source.notes() })
+}
+
+/// Where the pixels come from.
+enum Source<'a> {
+    Photo(Photo<'a>),
+    Other(decode::Decoded),
+}
+
+impl<'a> Source<'a> {
+    fn open(bytes: &'a [u8], limits: &Limits, started: Instant) -> Result<Self, Rejection> {
+        match sniff::sniff(bytes)? {
+            ImageFormat::Jpeg => Photo::open(bytes, limits, started).map(Self::Photo),
+            other => decode::decode(bytes, other, limits).map(Self::Other),
+        }
+    }
+
+    /// In pixels, after the orientation is applied.
+    fn upright_size(&self) -> (u32, u32) {
+        match self {
+            Self::Photo(photo) => photo.upright_size(),
+            Self::Other(decoded) => decoded.upright_size(),
+        }
+    }
+
+    fn picture(
+        &mut self,
+        size: (u32, u32),
+        subsampling: Subsampling,
+        icc: IccMode,
+        stages: &mut Stages,
+        scratch: &mut Scratch,
+    ) -> Result<Picture, Rejection> {
+        let begun = Instant::now();
+        match self {
+            Self::Photo(photo) => photo.decode(size, subsampling, icc, stages, scratch),
+            Self::Other(decoded) => {
+                let picture = decoded.shrink(size, subsampling, icc, scratch);
+                stages.resize += begun.elapsed();
+                Ok(picture)
+            }
+        }
+    }
+
+    fn kept_icc(&self, icc: IccMode) -> Option<&[u8]> {
+        match self {
+            Self::Photo(photo) => photo.kept_icc(icc),
+            Self::Other(decoded) => decoded.kept_icc(icc),
+        }
+    }
+
+    fn notes(self) -> Vec<String> {
+        match self {
+            Self::Photo(photo) => photo.notes,
+            Self::Other(decoded) => decoded.notes,
+        }
+    }
 }
 
 /// Larger ones first, so that smaller ones can be made from them.
@@ -118,9 +200,9 @@ fn largest_first(specs: &[Spec]) -> Vec<usize> {
 
 /// A rendition may be made from a larger one if that has the same size or at least one and a half
 /// times as many pixels a side: closer than that, filtering twice would show.
-fn serves(larger: &Pixels, size: (u32, u32)) -> bool {
-    (larger.width, larger.height) == size
-        || (2 * larger.width >= 3 * size.0 && 2 * larger.height >= 3 * size.1)
+fn serves(larger: &Picture, size: (u32, u32)) -> bool {
+    (larger.width(), larger.height()) == size
+        || (2 * larger.width() >= 3 * size.0 && 2 * larger.height() >= 3 * size.1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The bounded pool that pixels run on, apart from the runtime that talks to the network.
 
-use super::{Rendered, Settings, render};
+use super::{Rendered, Scratch, Settings, render_with};
 use crate::error::{Reason, Rejection};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -44,14 +44,19 @@ impl Pool {
 }
 
 fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
+    let mut scratch = Scratch::default();
     loop {
         let order = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(order) = order else { return };
         if order.answer.is_closed() {
             continue;
         }
-        let rendered = catch_unwind(AssertUnwindSafe(|| render(&order.bytes, &order.settings)));
+        let rendered = catch_unwind(AssertUnwindSafe(|| {
+            render_with(&order.bytes, &order.settings, &mut scratch)
+        }));
         let answer = rendered.unwrap_or_else(|panic| {
+            // Whatever it was left in the middle of.
+            scratch = Scratch::default();
             let detail = format!("the image engine panicked: {}; please report it", panic_text(&*panic));
             Err(Rejection::new(Reason::EngineFault, detail))
         });

@@ -1,14 +1,7 @@
 //! What to make of a picture: `resized=1024x768,q85; thumbs=192x192,q85,444`.
 
+pub use super::encode::Subsampling;
 use std::fmt;
-
-/// How many colour samples a coded picture keeps for its brightness samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subsampling {
-    S444,
-    S422,
-    S420,
-}
 
 /// One named rendition.
 #[derive(Debug, Clone, PartialEq, Eq)]

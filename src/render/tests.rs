@@ -132,8 +132,29 @@ fn the_same_bytes_give_the_same_bytes() {
 
 #[test]
 fn small_renditions_come_from_larger_ones_unless_too_close() {
-    let of = |width, height| Pixels { width, height, channels: 1, samples: vec![] };
+    let of = |width, height| Picture {
+        planes: vec![plane::Plane { width, height, samples: vec![] }],
+        subsampling: Subsampling::S420,
+    };
     assert!(serves(&of(1024, 768), (192, 144)));
     assert!(serves(&of(120, 90), (120, 90)));
     assert!(!serves(&of(1024, 768), (900, 675)));
+}
+
+#[test]
+fn memory_of_an_earlier_picture_changes_nothing() {
+    let mut scratch = Scratch::default();
+    let pictures = [jpeg(flag(900, 700)), jpeg(flag(31, 17)), jpeg(flag(1500, 200))];
+    for bytes in pictures.iter().chain(&pictures) {
+        let again = render_with(bytes, &settings(), &mut scratch).unwrap().renditions;
+        assert_eq!(again, render(bytes, &settings()).unwrap().renditions);
+    }
+}
+
+#[test]
+fn the_time_limit_is_kept() {
+    let mut settings = settings();
+    settings.limits.max_time = Duration::ZERO;
+    let rejection = render(&jpeg(flag(900, 700)), &settings).unwrap_err();
+    assert_eq!(rejection.reason, Reason::TimeLimit, "{rejection}");
 }

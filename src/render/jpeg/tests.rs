@@ -1,0 +1,194 @@
+//! The decoder as a whole, on files that [`super::fixture`] makes.
+
+use super::fixture::{self, Fixture, Made};
+use super::*;
+
+fn fixtures() -> Vec<Fixture> {
+    let mut fixtures = Vec::new();
+    let samplings: [&[(usize, usize)]; 9] = [
+        &[(1, 1)],
+        &[(2, 2)],
+        &[(1, 1), (1, 1), (1, 1)],
+        &[(2, 2), (1, 1), (1, 1)],
+        &[(2, 1), (1, 2), (1, 1)],
+        &[(4, 1), (1, 1), (2, 1)],
+        &[(3, 1), (1, 1), (1, 1)],
+        &[(1, 1), (2, 2), (1, 1)],
+        &[(2, 2), (1, 1), (1, 1), (2, 2)],
+    ];
+    for (nth, sampling) in samplings.iter().enumerate() {
+        for (kind, interval) in [(0, 0), (0, 3), (1, 0), (1, 5), (2, 0), (2, 2)] {
+            let (width, height) = [(61, 43), (200, 17), (1, 1), (16, 70)][(nth + kind + interval) % 4];
+            let (progressive, interleaved) = (kind == 2, kind == 0);
+            let seed = (nth * 100 + kind * 10 + interval) as u64;
+            fixtures.push(Fixture {
+                width,
+                height,
+                sampling: sampling.to_vec(),
+                progressive,
+                interleaved,
+                interval,
+                seed,
+            });
+        }
+    }
+    fixtures
+}
+
+fn small(progressive: bool, interval: usize) -> Made {
+    let sampling = vec![(2, 2), (1, 1), (1, 1)];
+    Fixture { width: 50, height: 40, sampling, progressive, interleaved: true, interval, seed: 5 }.make()
+}
+
+fn accepting() -> Limits {
+    Limits { damaged: Damaged::Accept, ..Limits::default() }
+}
+
+fn decode_at(bytes: &[u8], scale: u8, limits: &Limits, scratch: &mut Scratch) -> Result<Decoded, Error> {
+    let header = read_header(bytes, limits)?;
+    decode(bytes, &header, &vec![scale; header.components.len()], limits, scratch)
+}
+
+fn rows(decoded: &Decoded) -> Vec<Vec<&[u8]>> {
+    decoded.planes.planes.iter().map(|plane| (0..plane.height).map(|y| plane.row(y)).collect()).collect()
+}
+
+#[test]
+fn every_coding_sampling_and_scale_agrees_with_the_definition() {
+    let limits = Limits::default();
+    let mut scratch = Scratch::new();
+    for fixture in fixtures() {
+        let made = fixture.make();
+        for scale in 1..=8u8 {
+            let decoded = decode_at(&made.bytes, scale, &limits, &mut scratch).unwrap();
+            assert_eq!(decoded.damage, None);
+            let fresh = decode_at(&made.bytes, scale, &limits, &mut Scratch::new()).unwrap();
+            assert_eq!(rows(&fresh), rows(&decoded), "scratch shows: {fixture:?}");
+            for ((across, blocks), plane) in made.components.iter().zip(&decoded.planes.planes) {
+                let size = (plane.width, plane.height);
+                let expected = fixture::samples(blocks, *across, usize::from(scale), size);
+                for (at, expected) in expected.iter().enumerate() {
+                    let sample = f64::from(plane.row(at / plane.width)[at % plane.width]);
+                    assert!(
+                        (sample - expected).abs() < 0.6,
+                        "{fixture:?} scale {scale} at {at}: {sample} for {expected}"
+                    );
+                }
+            }
+            scratch.recycle(decoded.planes);
+        }
+    }
+}
+
+#[test]
+fn components_may_have_scales_of_their_own() {
+    let made = small(false, 0);
+    let header = read_header(&made.bytes, &Limits::default()).unwrap();
+    let decode_as =
+        |scales: &[u8]| decode(&made.bytes, &header, scales, &Limits::default(), &mut Scratch::new());
+    let mixed = decode_as(&[3, 6, 1]).unwrap();
+    for (nth, scale) in [3, 6, 1].into_iter().enumerate() {
+        assert_eq!(rows(&mixed)[nth], rows(&decode_as(&[scale; 3]).unwrap())[nth]);
+    }
+    assert!(matches!(decode_as(&[1, 1]), Err(Error::Scales { .. })));
+    assert!(matches!(decode_as(&[1, 1, 9]), Err(Error::Scales { .. })));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_rejected_or_accepted_as_told() {
+    for progressive in [false, true] {
+        for interval in [0, 2] {
+            let whole = small(progressive, interval).bytes;
+            let mut scratch = Scratch::new();
+            for end in 0..whole.len() - 2 {
+                let cut = &whole[..end];
+                let rejected = decode_at(cut, 8, &Limits::default(), &mut scratch);
+                assert!(rejected.is_err(), "{progressive} {interval} cut at {end} of {}", whole.len());
+                if let Ok(header) = read_header(cut, &accepting())
+                    && let Ok(accepted) = decode(cut, &header, &[8; 3], &accepting(), &mut scratch)
+                {
+                    assert!(accepted.damage.is_some(), "{progressive} {interval} cut at {end}");
+                }
+            }
+            assert!(
+                decode_at(&whole[..whole.len() - 2], 8, &Limits::default(), &mut scratch).is_ok(),
+                "only EOI is missing"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_grey_and_what_came_before_is_whole() {
+    let whole = small(false, 0).bytes;
+    let cut = &whole[..whole.len() * 2 / 3];
+    let mut scratch = Scratch::new();
+    let full = decode_at(&whole, 8, &accepting(), &mut scratch).unwrap();
+    let part = decode_at(cut, 8, &accepting(), &mut scratch).unwrap();
+    assert_eq!(part.damage.unwrap().kind, DamageKind::Truncated);
+    assert_eq!(full.planes.planes[0].row(0), part.planes.planes[0].row(0));
+    assert!(part.planes.planes[0].row(39).iter().all(|&sample| sample == 128));
+}
+
+#[test]
+fn after_a_lost_interval_the_picture_goes_on_at_the_next_restart_marker() {
+    let mut bytes = small(false, 1).bytes;
+    let marker = |bytes: &[u8], code| bytes.windows(2).position(|pair| pair == [0xFF, code]).unwrap();
+    let (from, to) = (marker(&bytes, 0xD2), marker(&bytes, 0xD3));
+    let full = decode_at(&bytes, 8, &accepting(), &mut Scratch::new()).unwrap();
+    bytes.drain(from..to);
+    let rejected = decode_at(&bytes, 8, &Limits::default(), &mut Scratch::new());
+    assert!(matches!(rejected, Err(Error::Truncated { .. })), "{rejected:?}");
+    let part = decode_at(&bytes, 8, &accepting(), &mut Scratch::new()).unwrap();
+    assert!(part.damage.is_some());
+    // MCU 3 of 4 in the first row is lost, the next is there.
+    assert!(part.planes.planes[0].row(4)[48..].iter().all(|&sample| sample == 128));
+    assert_eq!(full.planes.planes[0].row(20), part.planes.planes[0].row(20));
+}
+
+#[test]
+fn limits_are_kept() {
+    let bytes = small(true, 0).bytes;
+    let header = read_header(&bytes, &Limits::default()).unwrap();
+    assert_eq!((header.scans, header.orientation, header.color), (17, 1, Color::YCbCr));
+    let limits = Limits { max_pixels: 1999, ..Limits::default() };
+    assert!(matches!(read_header(&bytes, &limits), Err(Error::PixelLimit { pixels: 2000, max: 1999, .. })));
+    let limits = Limits { max_scans: 16, ..Limits::default() };
+    assert!(matches!(read_header(&bytes, &limits), Err(Error::ScanLimit { scans: 17, max: 16 })));
+    let needs = memory_bound(&header, &[8; 3]);
+    let limits = Limits { max_memory: needs - 1, ..Limits::default() };
+    let refused = decode(&bytes, &header, &[8; 3], &limits, &mut Scratch::new());
+    assert!(matches!(refused, Err(Error::MemoryLimit { .. })));
+    let limits = Limits { deadline: Some(Instant::now()), ..Limits::default() };
+    let late = decode(&bytes, &header, &[8; 3], &limits, &mut Scratch::new());
+    assert!(matches!(late, Err(Error::Deadline { .. })));
+}
+
+#[test]
+fn mutated_files_never_panic() {
+    let fixtures: Vec<Vec<u8>> = fixtures().iter().map(|fixture| fixture.make().bytes).collect();
+    let limits = Limits { max_pixels: 1 << 16, max_memory: 1 << 24, ..accepting() };
+    let strict = Limits { damaged: Damaged::Reject, ..limits.clone() };
+    let mut random = fastrand::Rng::with_seed(42);
+    let mut scratch = Scratch::new();
+    for round in 0..20_000 {
+        let mut bytes = fixtures[round % fixtures.len()].clone();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(0..bytes.len());
+            match random.u8(0..5) {
+                0 => bytes[at] = 0xFF,
+                1 => bytes[at] ^= 1 << random.u8(0..8),
+                2 => drop(bytes.drain(at..(at + random.usize(1..9)).min(bytes.len()))),
+                3 => bytes.insert(at, random.u8(..)),
+                _ => bytes[at] = random.u8(..),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let limits = if round % 4 == 0 { &strict } else { &limits };
+        if let Ok(decoded) = decode_at(&bytes, random.u8(1..9), limits, &mut scratch) {
+            scratch.recycle(decoded.planes);
+        }
+    }
+}
