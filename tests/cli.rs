@@ -1,4 +1,5 @@
 //! What a person meets: help, mistakes, `render`, `local`, `healthcheck`.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The README tells every setting that the commands have, and none that they have not.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
 use clap::CommandFactory;
 use longshore::cli::Cli;

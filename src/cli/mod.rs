@@ -23,6 +23,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one in a process
 pub enum Command {
     /// Runs the service: takes S3 events from a queue and stores the renditions of each picture.
     ///
@@ -49,9 +50,9 @@ pub const USAGE: u8 = 2;
 
 pub fn run(cli: Cli) -> ExitCode {
     let code = match cli.command {
-        Command::Work(args) => work::run(args),
+        Command::Work(args) => work::run(&args),
         Command::Local(args) => local::run(args),
-        Command::Render(args) => render::run(args),
+        Command::Render(args) => render::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

@@ -22,7 +22,7 @@ pub struct Args {
     render: RenderArgs,
 }
 
-pub fn run(args: Args) -> u8 {
+pub fn run(args: &Args) -> u8 {
     let config = match Config::read(&args.work, &args.render) {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),

@@ -59,7 +59,12 @@ impl Conversion {
             Space::Cmyk => Layout::Rgba,
         };
         let transform = profile
-            .create_transform_8bit(layout, &ColorProfile::new_srgb(), Layout::Rgb, TransformOptions::default())
+            .create_transform_8bit(
+                layout,
+                &ColorProfile::new_srgb(),
+                Layout::Rgb,
+                TransformOptions::default(),
+            )
             .map_err(|e| e.to_string())?;
         Ok(Self { space, transform })
     }
@@ -93,7 +98,13 @@ impl Conversion {
 /// making the transform costs more than applying it.
 #[derive(Default)]
 pub struct Profiles {
-    known: VecDeque<([u8; 32], Space, Result<Option<Conversion>, String>)>,
+    known: VecDeque<Known>,
+}
+
+struct Known {
+    digest: [u8; 32],
+    space: Space,
+    made: Result<Option<Conversion>, String>,
 }
 
 const PROFILES_KEPT: usize = 8;
@@ -102,14 +113,14 @@ impl Profiles {
     /// None: the profile is sRGB as far as anyone can see. Err says why it cannot be used.
     pub fn conversion(&mut self, profile: &[u8], space: Space) -> Result<Option<Conversion>, String> {
         let digest: [u8; 32] = Sha256::digest(profile).into();
-        if let Some((_, _, known)) = self.known.iter().find(|(d, s, _)| *d == digest && *s == space) {
-            return known.clone();
+        if let Some(known) = self.known.iter().find(|k| k.digest == digest && k.space == space) {
+            return known.made.clone();
         }
         let made = Conversion::new(profile, space).map(|c| if c.is_identity() { None } else { Some(c) });
         if self.known.len() == PROFILES_KEPT {
             self.known.pop_front();
         }
-        self.known.push_back((digest, space, made.clone()));
+        self.known.push_back(Known { digest, space, made: made.clone() });
         made
     }
 }

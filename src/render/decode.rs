@@ -136,14 +136,16 @@ impl Decoded {
                 .collect(),
             _ => first.samples,
         };
-        let samples = self.to_srgb(samples, gray, mode, scratch);
+        let samples = self.in_srgb(samples, gray, mode, scratch);
         match gray {
             true => Picture { planes: vec![Plane { width, height, samples }], subsampling },
-            false => Picture { planes: rgb_to_planes(&samples, width, height, subsampling).into(), subsampling },
+            false => {
+                Picture { planes: rgb_to_planes(&samples, width, height, subsampling).into(), subsampling }
+            }
         }
     }
 
-    fn to_srgb(&mut self, samples: Vec<u8>, gray: bool, mode: IccMode, scratch: &mut Scratch) -> Vec<u8> {
+    fn in_srgb(&mut self, samples: Vec<u8>, gray: bool, mode: IccMode, scratch: &mut Scratch) -> Vec<u8> {
         let (IccMode::Srgb, Some(profile)) = (mode, &self.icc) else { return samples };
         let space = if gray { Space::Gray } else { Space::Rgb };
         match scratch.profiles.conversion(profile, space) {

@@ -100,8 +100,10 @@ impl<'a> Photo<'a> {
         let header = &self.header;
         let used = if header.color == Color::Gray { 1 } else { header.components.len() };
         let factors = |index: usize| if index == 0 || index == 3 { (1, 1) } else { factors };
-        let scales: Vec<u8> = (0..header.components.len()).map(|i| scale(header, i, target, factors(i))).collect();
-        let decoded = jpeg::decode(self.bytes, header, &scales, &self.limits, &mut scratch.jpeg).map_err(rejection)?;
+        let scales: Vec<u8> =
+            (0..header.components.len()).map(|i| scale(header, i, target, factors(i))).collect();
+        let decoded =
+            jpeg::decode(self.bytes, header, &scales, &self.limits, &mut scratch.jpeg).map_err(rejection)?;
         if let Some(damage) = &decoded.damage {
             self.notes.push(format!("damaged file: {}, at byte {}", damage.what, damage.at));
         }
@@ -137,7 +139,12 @@ impl<'a> Photo<'a> {
         }
     }
 
-    fn through_rgb(&self, planes: &[Plane], conversion: Option<&Conversion>, subsampling: Subsampling) -> Picture {
+    fn through_rgb(
+        &self,
+        planes: &[Plane],
+        conversion: Option<&Conversion>,
+        subsampling: Subsampling,
+    ) -> Picture {
         let (width, height) = (planes[0].width, planes[0].height);
         let convert = |samples: Vec<u8>| match conversion {
             Some(conversion) => conversion.apply(&samples),
@@ -220,7 +227,9 @@ fn rejection(error: jpeg::Error) -> Rejection {
         jpeg::Error::NotJpeg => (Reason::NotAnImage, ""),
         jpeg::Error::Unsupported(_) => (Reason::Unsupported, ""),
         jpeg::Error::Truncated { .. } => (Reason::Truncated, ""),
-        jpeg::Error::PixelLimit { .. } | jpeg::Error::MemoryLimit { .. } => (Reason::PixelLimit, " (--max-pixels)"),
+        jpeg::Error::PixelLimit { .. } | jpeg::Error::MemoryLimit { .. } => {
+            (Reason::PixelLimit, " (--max-pixels)")
+        }
         jpeg::Error::ScanLimit { .. } => (Reason::ScanLimit, " (--max-scans)"),
         jpeg::Error::Deadline { .. } => (Reason::TimeLimit, " (--max-render-time)"),
         jpeg::Error::Scales { .. } => (Reason::EngineFault, ""),

@@ -40,7 +40,12 @@ impl Picture {
         Self { planes, subsampling }
     }
 
-    pub fn encode(&self, spec: &Spec, icc: Option<&[u8]>, scratch: &mut Scratch) -> Result<Vec<u8>, Rejection> {
+    pub fn encode(
+        &self,
+        spec: &Spec,
+        icc: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<u8>, Rejection> {
         let options = Options {
             quality: spec.quality,
             subsampling: self.subsampling,

@@ -51,9 +51,8 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
         if order.answer.is_closed() {
             continue;
         }
-        let rendered = catch_unwind(AssertUnwindSafe(|| {
-            render_with(&order.bytes, &order.settings, &mut scratch)
-        }));
+        let rendered =
+            catch_unwind(AssertUnwindSafe(|| render_with(&order.bytes, &order.settings, &mut scratch)));
         let answer = rendered.unwrap_or_else(|panic| {
             // Whatever it was left in the middle of.
             scratch = Scratch::default();

@@ -4,6 +4,7 @@
 //! The embedded servers are used, or, when `LONGSHORE_TEST_ENDPOINT` names one, a server that nobody
 //! here wrote (`LONGSHORE_TEST_SERVER` says which).
 #![allow(dead_code)] // each test program uses its own part
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
 pub mod pictures;
 pub mod process;

@@ -3,7 +3,7 @@
 //! Each pass is the 8-point DCT of C. Loeffler, A. Ligtenberg and G. S. Moschytz ("Practical fast 1-D
 //! DCT algorithms with 11 multiplications", ICASSP 1989) in 16-bit fixed point, every product rounded.
 //! The scales are chosen so that nothing leaves 16 bits and the result is closer to the exact transform than
-//! libjpeg's accurate one; the test below checks that.
+//! libjpeg's accurate one.
 
 use super::quantise::{Quantiser, quantise};
 
@@ -110,16 +110,30 @@ pub fn transform(lines: &[&[u8]; 8], quantiser: &Quantiser, pairs: &mut [Pair]) 
         let mut columns = transposed(&dct_lanes(&rows, 1 << 15));
         columns.as_flattened_mut().iter_mut().for_each(|value| *value = times(*value, EIGHTH));
         let coefficients = dct_lanes(&columns, 0);
-        let mut nonzero = [0; 2];
+        // Of each lane a bit by `u`: loops over lanes are what the compiler vectorises.
+        let mut bits = [0; 16];
         for (u, quantised) in pair.coefficients.iter_mut().enumerate() {
+            let (reciprocal, shift) = (&quantiser.reciprocal[u], &quantiser.shift[u]);
             for lane in 0..16 {
-                quantised[lane] =
-                    quantise(coefficients[u][lane], quantiser.reciprocal[u][lane], quantiser.shift[u][lane]);
-                nonzero[lane / 8] |= u64::from(quantised[lane] != 0) << (8 * u + lane % 8);
+                quantised[lane] = quantise(coefficients[u][lane], reciprocal[lane], shift[lane]);
+                bits[lane] |= i16::from(quantised[lane] != 0) << u;
             }
         }
-        pair.nonzero = nonzero.map(zigzag_bits);
+        let (halves, _) = bits.as_chunks::<8>();
+        for (nonzero, half) in pair.nonzero.iter_mut().zip(halves) {
+            *nonzero = zigzag_bits(turned_bits(u64::from_le_bytes(half.map(|bits| bits as u8))));
+        }
     }
+}
+
+/// From bit `8 v + u` to bit `8 u + v`: an 8×8 matrix of bits turned over its diagonal, by exchanging ever
+/// larger squares.
+fn turned_bits(mut bits: u64) -> u64 {
+    for (distance, mask) in [(7, 0x00AA_00AA_00AA_00AA), (14, 0x0000_CCCC_0000_CCCC), (28, 0xF0F0_F0F0)] {
+        let exchanged = (bits ^ bits >> distance) & mask;
+        bits ^= exchanged ^ exchanged << distance;
+    }
+    bits
 }
 
 /// The DCT down each of 16 columns, the root of eight times larger than the orthonormal one.
@@ -210,9 +224,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_closer_to_the_exact_transform_than_libjpeg() {
-        // A step of one shows the coefficients themselves, rounded: alone that is an error of 1/12. What the
-        // fixed point adds is compared: libjpeg's accurate transform adds about 0.0020 (0.045 squared).
+    fn it_is_close_to_the_exact_transform() {
+        // libjpeg's accurate transform rounds to 1/4 after its first pass and to 1/8 after its second: a mean
+        // square of about 0.0020 (0.045 squared). Against it, files at quality 100 gain 0.1 to 0.3 dB.
         let (mut squares, mut count) = (0.0, 0.0);
         for block in blocks().iter().take(300) {
             let mut rows = [[0; 16]; 8];
@@ -229,7 +243,7 @@ mod tests {
                 count += 1.0;
             }
         }
-        assert!(squares / count < 0.0020, "{}", squares / count);
+        assert!(squares / count < 0.0015, "{}", squares / count);
     }
 
     #[test]

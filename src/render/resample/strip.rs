@@ -106,11 +106,17 @@ fn weighted_sum<'a>(taps: impl Iterator<Item = (&'a [i16; 16], i16)>, weights: &
     }
     let mut sums = [0; 16];
     for (values, weight) in taps {
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum += ((i32::from(value) * i32::from(weight) + (1 << 14)) >> 15) as i16;
-        }
+        add_rounded(&mut sums, values, weight);
     }
     sums
+}
+
+/// On its own so that the compiler makes vectors of it; inlined it sees 16 sums instead of one loop.
+#[inline(never)]
+fn add_rounded(sums: &mut [i16; 16], values: &[i16; 16], weight: i16) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum += ((i32::from(value) * i32::from(weight) + (1 << 14)) >> 15) as i16;
+    }
 }
 
 /// Rounded once, at the end.
