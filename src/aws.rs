@@ -138,5 +138,6 @@ where
         }
         cause = inner.source();
     }
-    line
+    // The credential chain lists its tries on lines of their own.
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

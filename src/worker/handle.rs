@@ -1,6 +1,6 @@
 //! One message, from its body to its settlement.
 
-use crate::error::{Error, Printable, Reason, Rejection};
+use crate::error::{Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
 use crate::queue::keeper::{Settlement, back_off};
@@ -35,7 +35,7 @@ pub enum Ended {
     /// Every record is done, superseded, gone or noise.
     Finished,
     /// A record may work later; the others are harmless to repeat.
-    Retry(Error),
+    Retry,
     /// These records never will; all others are finished.
     Rejected { body: String, rejection: Rejection },
 }
@@ -50,10 +50,10 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
         let limit = handler.max_job_time.saturating_sub(message.received_at.elapsed());
         let ended = match tokio::time::timeout(limit, work(handler, &message)).await {
             Ok(ended) => ended,
-            Err(_) => Ended::Retry(Error::new(format!(
-                "not finished within {} s (--max-job-time)",
-                handler.max_job_time.as_secs()
-            ))),
+            Err(_) => {
+                warn!("not finished within {} s (--max-job-time)", handler.max_job_time.as_secs());
+                Ended::Retry
+            }
         };
         settle(handler, &message, lease, ended).await;
     }
@@ -86,20 +86,19 @@ async fn attempt(handler: &Handler, message: &Message) -> Ended {
         }
     };
     let mut rejected: Vec<(Value, Rejection)> = Vec::new();
-    let mut retry = None;
+    let mut retry = false;
     for Record { meaning, json } in records {
         match attempt_record(handler, message, meaning).await {
             Outcome::Rejected(rejection) => rejected.push((json, rejection)),
-            Outcome::Retry(error) => retry = retry.or(Some(error)),
+            Outcome::Retry(_) => retry = true,
             Outcome::Done(_) | Outcome::Superseded | Outcome::Ignored(_) | Outcome::Gone(_) => {}
         }
     }
     // Rejected records wait for the last delivery, or each retry would send them again.
-    match retry {
-        Some(error) => Ended::Retry(error),
-        None if rejected.is_empty() => Ended::Finished,
-        None => dead_letter(rejected),
+    if retry {
+        return Ended::Retry;
     }
+    if rejected.is_empty() { Ended::Finished } else { dead_letter(rejected) }
 }
 
 async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning) -> Outcome {
@@ -161,16 +160,14 @@ fn dead_letter(mut rejected: Vec<(Value, Rejection)>) -> Ended {
 /// The only place where a message is let go. It is deleted last: after its outputs are stored, or
 /// after the dead-letter queue has it. A crash in between costs a repetition, never a picture.
 async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended) {
-    let again = || Settlement::Retry(back_off(message.receive_count));
+    let again = || {
+        let delay = back_off(message.receive_count);
+        info!("back to the queue for {:.0} s", delay.as_secs_f64());
+        Settlement::Retry(delay)
+    };
     let settlement = match ended {
         Ended::Finished => Settlement::Delete,
-        Ended::Retry(error) => {
-            let settlement = again();
-            if let Settlement::Retry(delay) = settlement {
-                info!(seconds = delay.as_secs(), "back to the queue: {error}");
-            }
-            settlement
-        }
+        Ended::Retry => again(),
         Ended::Rejected { body, rejection } => {
             let letter = DeadLetter { message, body, rejection: &rejection };
             match handler.dead_letters.send(&letter).await {
