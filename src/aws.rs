@@ -1,5 +1,6 @@
 //! Clients of the AWS SDK: region, credentials, endpoint, retries, time limits.
 
+use crate::error::Printable;
 use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -40,7 +41,8 @@ const CREDENTIALS_BUFFER: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One try of a call that answers at once. The SDK has no limit of its own.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// One try at an upload or download, body included; stalled ones end sooner.
+/// One try at an upload, or at a download until its body begins; stalled bodies end by the SDK's own
+/// protection.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Clients {
@@ -123,8 +125,9 @@ where
     if let Some(service) = error.as_service_error()
         && let Some(code) = service.code()
     {
+        // The message may quote a key, which is a stranger's text.
         return match service.message().filter(|m| !m.is_empty()) {
-            Some(message) => format!("{code}: {message}"),
+            Some(message) => Printable(&format!("{code}: {message}")).to_string(),
             None => code.to_owned(),
         };
     }

@@ -124,6 +124,9 @@ impl Sequencer {
 /// Nesting of SNS in SNS is never more than one in practice; a body may not recurse for ever.
 const MAX_ENVELOPES: u32 = 2;
 
+/// S3 sends one record a message; a megabyte of empty ones would be work for hours.
+const MAX_RECORDS: usize = 1000;
+
 impl Event {
     /// Reads a body. Err says why it is nothing that we know.
     pub fn parse(body: &str) -> Result<Self, String> {
@@ -155,6 +158,9 @@ impl Event {
         {
             if records.is_empty() {
                 return Err("Records is empty".into());
+            }
+            if records.len() > MAX_RECORDS {
+                return Err(format!("{} records are more than the limit of {MAX_RECORDS}", records.len()));
             }
             let read = |json: Value| Record { meaning: s3_record(&json), json };
             return Ok(Self::Records(records.into_iter().map(read).collect()));

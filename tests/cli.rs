@@ -55,6 +55,33 @@ fn render_makes_files_and_says_what_it_could_not() {
     assert_eq!(size(&at("out/small/good.jpg")), (100, 67));
 }
 
+#[test]
+fn render_refuses_to_overwrite_a_rendition_or_an_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["a", "b", "thumbs"] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::write(at(name).join("x.jpg"), jpeg(&picture(30, 20))).unwrap();
+    }
+    let render = |inputs: &[&str], out: &str| {
+        let mut command = longshore();
+        command.arg("render").args(inputs.iter().map(|i| at(i))).arg("--out").arg(at(out));
+        run(&mut command)
+    };
+    let (code, _, errors) = render(&["a/x.jpg", "b/x.jpg"], "out");
+    assert!(code == Some(2) && errors.contains("two inputs are named x.jpg"), "{errors}");
+    let (code, _, errors) = render(&["thumbs/x.jpg"], "");
+    assert!(code == Some(2) && errors.contains("overwritten by its own rendition"), "{errors}");
+}
+
+#[test]
+fn an_empty_environment_setting_counts_as_absent() {
+    let mut command = longshore();
+    command.arg("local").env("LONGSHORE_SERVE", "").env("LONGSHORE_SAMPLE", "");
+    let (code, _, errors) = run(&mut command);
+    assert!(code == Some(2) && errors.contains("nothing to do"), "{errors}");
+}
+
 fn size(path: &Path) -> (u32, u32) {
     image::image_dimensions(path).unwrap()
 }

@@ -228,6 +228,22 @@ async fn an_older_event_never_replaces_a_newer_output() {
 }
 
 #[tokio::test]
+async fn the_same_bytes_again_raise_the_order_of_the_output() {
+    let stage = Stage::new().await;
+    let etag = stage.upload("p.jpg", jpeg(&picture(400, 300))).await;
+    let mut worker = stage.start().await;
+    let mut sequencers = Vec::new();
+    for sequencer in ["01", "03"] {
+        stage.send(stage.message(&[stage.record("p.jpg", &etag, sequencer)])).await;
+        assert!(matches!(worker.report().await.outcome, Outcome::Done(_)));
+        sequencers.push(stage.output("thumbs/p.jpg").await.metadata["longshore-sequencer"].clone());
+    }
+    // A slow worker with the bytes of event 02 would now find itself too late.
+    assert_eq!(sequencers, ["01", "03"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn of_two_versions_out_of_order_the_newer_stays() {
     let stage = Stage::new().await;
     let versioning = aws_sdk_s3::types::VersioningConfiguration::builder()

@@ -27,16 +27,10 @@ pub struct Args {
     #[arg(value_name = "PHOTOS")]
     photos: Vec<PathBuf>,
     /// Makes this many varied pictures and uploads them; from five on, one is broken on purpose.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = 0,
-        hide_default_value = true,
-        env = "LONGSHORE_SAMPLE"
-    )]
-    sample: usize,
+    #[arg(long, env = "LONGSHORE_SAMPLE", value_name = "COUNT")]
+    sample: Option<String>,
     /// Stays up for other programs until Ctrl-C, and prints how to reach it.
-    #[arg(long, env = "LONGSHORE_SERVE")]
+    #[arg(long, env = "LONGSHORE_SERVE", value_parser = clap::builder::FalseyValueParser::new())]
     serve: bool,
     /// Folder that the buckets are kept in, as plain files.
     #[arg(long, env = "LONGSHORE_DATA_DIR", value_name = "DIR", default_value = "./longshore-data")]
@@ -59,13 +53,13 @@ pub struct Args {
     render: RenderArgs,
 }
 
-/// More pictures than this are better brought as files.
-const MAX_SAMPLE: usize = 10_000;
+/// A sample is made in memory; more pictures than this are better brought as files.
+const MAX_SAMPLE: usize = 500;
 const UPLOADS_AT_ONCE: usize = 4;
 
 pub fn run(args: Args) -> u8 {
-    let config = match read(&args) {
-        Ok(config) => config,
+    let (config, sample) = match read(&args) {
+        Ok(read) => read,
         Err(mistakes) => return misconfigured(&mistakes),
     };
     let default = LogSettings { format: LogFormat::Auto, filter: "error".into() };
@@ -78,7 +72,7 @@ pub fn run(args: Args) -> u8 {
             return FAILED;
         }
     };
-    let code = runtime.block_on(session(args, config)).unwrap_or_else(|e| {
+    let code = runtime.block_on(session(args, config, sample)).unwrap_or_else(|e| {
         eprintln!("error: {e}");
         FAILED
     });
@@ -86,8 +80,9 @@ pub fn run(args: Args) -> u8 {
     code
 }
 
-/// The configuration of the service, with what only the servers know filled in later.
-fn read(args: &Args) -> Result<Config, Vec<String>> {
+/// The configuration of the service, with what only the servers know filled in later, and how many
+/// pictures to make.
+fn read(args: &Args) -> Result<(Config, usize), Vec<String>> {
     let work = WorkArgs {
         queue_url: Some("http://localhost/to-be-made".into()),
         output_bucket: Some(OUTPUT_BUCKET.into()),
@@ -104,22 +99,35 @@ fn read(args: &Args) -> Result<Config, Vec<String>> {
     };
     let config = Config::read(&work, &args.render);
     let mut mistakes = config.as_ref().err().cloned().unwrap_or_default();
-    if args.photos.is_empty() && args.sample == 0 && !args.serve {
-        mistakes.push("nothing to do: name pictures or folders, or pass --sample 12, or --serve".into());
+    let said = args.sample.as_deref().map(str::trim).filter(|s| !s.is_empty());
+    let sample = said.map_or(Some(0), |s| s.parse().ok()).filter(|n| *n <= MAX_SAMPLE);
+    if sample.is_none() {
+        mistakes.push(format!(
+            "--sample is {:?}: write a whole number up to {MAX_SAMPLE}",
+            said.unwrap_or_default()
+        ));
     }
-    if args.sample > MAX_SAMPLE {
-        mistakes.push(format!("--sample is {}: {MAX_SAMPLE} pictures are the most", args.sample));
+    if args.photos.is_empty() && sample == Some(0) && !args.serve {
+        mistakes.push("nothing to do: name pictures or folders, or pass --sample 12, or --serve".into());
     }
     for photo in args.photos.iter().filter(|p| !p.exists()) {
         mistakes.push(format!("{}: there is no such file or folder", Printable(&photo.to_string_lossy())));
     }
-    if mistakes.is_empty() { config } else { Err(mistakes) }
+    match (config, sample) {
+        (Ok(config), Some(sample)) if mistakes.is_empty() => Ok((config, sample)),
+        _ => Err(mistakes),
+    }
 }
 
-async fn session(args: Args, mut config: Config) -> Result<u8, Error> {
+async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Error> {
     let started = Instant::now();
     let shutdown = Shutdown::on_signals().map_err(|e| Error::new(format!("cannot handle signals: {e}")))?;
-    let pictures = pictures::find(&args.photos, args.sample)?;
+    let photos = args.photos.clone();
+    let found = tokio::task::spawn_blocking(move || pictures::find(&photos, sample));
+    let pictures = tokio::select! {
+        found = found => found.map_err(|e| Error::new(format!("cannot make the sample: {e}")))??,
+        () = shutdown.reached(Phase::Draining) => return Ok(FAILED),
+    };
     if pictures.is_empty() && !args.serve {
         eprintln!(
             "error: no picture found in what was named (.jpg, .png, …); pass --sample 12 to have some made"
@@ -145,7 +153,7 @@ async fn session(args: Args, mut config: Config) -> Result<u8, Error> {
         let rows = process(&pictures, &made, inbox, &shutdown).await;
         println!("{}", table::render(&rows, &names));
         println!("{}", table::summary(&rows, started.elapsed(), &args.data_dir.join(OUTPUT_BUCKET)));
-        if args.sample >= pictures::SAMPLE_HAS_BROKEN_FROM {
+        if sample >= pictures::SAMPLE_HAS_BROKEN_FROM {
             println!("(one picture of the sample is broken on purpose, to show what becomes of it)");
         }
         if rows.iter().any(Row::failed) {

@@ -3,7 +3,8 @@
 use super::{FAILED, OK, RenderArgs, misconfigured};
 use crate::config::RenderConfig;
 use crate::error::{Printable, Reason, Rejection};
-use crate::render::{Rendered, render};
+use crate::render::{Rendered, Scratch, render_guarded};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -24,6 +25,10 @@ pub fn run(args: &Args) -> u8 {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),
     };
+    let mistakes = collisions(&args.inputs, &args.out, &config);
+    if !mistakes.is_empty() {
+        return misconfigured(&mistakes);
+    }
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -44,6 +49,32 @@ pub fn run(args: &Args) -> u8 {
     if failed.into_inner() { FAILED } else { OK }
 }
 
+/// Inputs whose renditions would take each other's place, or that of an input.
+fn collisions(inputs: &[PathBuf], out: &Path, config: &RenderConfig) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut names = HashSet::new();
+    for name in inputs.iter().filter_map(|input| input.file_name()) {
+        if !names.insert(name) {
+            let name = shown(Path::new(name));
+            mistakes
+                .push(format!("two inputs are named {name}: their renditions would overwrite each other"));
+        }
+    }
+    for input in inputs {
+        let same = |folder: PathBuf| {
+            let (Ok(folder), Ok(input)) = (folder.canonicalize(), input.canonicalize()) else { return false };
+            input.parent() == Some(folder.as_path())
+        };
+        if config.settings.specs.iter().any(|spec| same(out.join(&spec.name))) {
+            mistakes.push(format!(
+                "{} would be overwritten by its own rendition: choose another --out",
+                shown(input)
+            ));
+        }
+    }
+    mistakes
+}
+
 fn render_file(input: &Path, out: &Path, config: &RenderConfig) -> Result<String, String> {
     let name = input.file_name().ok_or("it has no file name; name a file")?;
     let length = std::fs::metadata(input).map_err(|e| e.to_string())?.len();
@@ -52,7 +83,8 @@ fn render_file(input: &Path, out: &Path, config: &RenderConfig) -> Result<String
         return Err(Rejection::new(Reason::TooLarge, detail).to_string());
     }
     let bytes = std::fs::read(input).map_err(|e| e.to_string())?;
-    let rendered = render(&bytes, &config.settings).map_err(|rejection| rejection.to_string())?;
+    let rendered = render_guarded(&bytes, &config.settings, &mut Scratch::default())
+        .map_err(|rejection| rejection.to_string())?;
     for rendition in &rendered.renditions {
         let folder = out.join(&rendition.name);
         let path = folder.join(name);

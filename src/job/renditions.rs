@@ -115,8 +115,9 @@ async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<M
     let Some(etag) = &created.etag else { return make(context, created).await };
     for (spec, hash) in context.settings.specs.iter().zip(&context.hashes) {
         let existing = context.store.head(&context.output(&spec.name, &created.key)).await?;
-        let done = existing.and_then(|e| e.provenance).is_some_and(|p| p.same_work(etag, hash));
-        if !done {
+        let ours = Provenance::new(created, etag, hash);
+        let theirs = existing.and_then(|e| e.provenance);
+        if !theirs.is_some_and(|theirs| ours.against(&theirs) == Verdict::Done) {
             return make(context, created).await;
         }
     }
@@ -200,8 +201,11 @@ enum Put {
 /// one, whole; two workers on two versions end with the newer.
 async fn put_forward(context: &Context, created: &Created, upload: &Upload<'_>) -> Result<Put, Failure> {
     let mut condition = PutCondition::Absent;
+    let mut raising = false;
     for turn in 0..TURNS {
         match context.store.put(upload, &condition).await? {
+            // The same bytes were there, with an older order.
+            PutOutcome::Stored if raising => return Ok(Put::WasThere),
             PutOutcome::Stored => return Ok(Put::Written),
             PutOutcome::Conflict => {
                 tokio::time::sleep(Duration::from_millis(50 << turn).mul_f64(fastrand::f64())).await;
@@ -211,28 +215,40 @@ async fn put_forward(context: &Context, created: &Created, upload: &Upload<'_>) 
         }
         let Some(existing) = context.store.head(upload.location).await? else {
             condition = PutCondition::Absent;
+            raising = false;
             continue;
         };
-        match judge(context, created, upload.provenance, &existing).await {
+        let verdict = judge(context, created, upload.provenance, &existing).await?;
+        match verdict {
             Verdict::Done => return Ok(Put::WasThere),
             Verdict::Superseded => return Ok(Put::Superseded),
-            Verdict::Overwrite | Verdict::AskSource => condition = PutCondition::Is(existing.etag),
+            Verdict::Raise | Verdict::Overwrite | Verdict::AskSource => {
+                condition = PutCondition::Is(existing.etag);
+                raising = verdict == Verdict::Raise;
+            }
         }
     }
     Err(Failure::retry(format!("cannot store {}: others kept writing it for {TURNS} turns", upload.location)))
 }
 
 /// Never `AskSource`: it asks.
-async fn judge(context: &Context, created: &Created, ours: &Provenance, existing: &Existing) -> Verdict {
+async fn judge(
+    context: &Context,
+    created: &Created,
+    ours: &Provenance,
+    existing: &Existing,
+) -> Result<Verdict, Failure> {
     // Written by something else: there is no order, and the event says that this key is ours.
-    let Some(theirs) = &existing.provenance else { return Verdict::Overwrite };
-    match ours.against(theirs) {
-        Verdict::AskSource => {
-            let current = context.store.current_etag(&created.bucket, &created.key).await;
-            let theirs_is_current =
-                current.as_deref() == Some(theirs.etag.as_str()) && theirs.etag != ours.etag;
-            if theirs_is_current { Verdict::Superseded } else { Verdict::Overwrite }
-        }
-        verdict => verdict,
+    let Some(theirs) = &existing.provenance else { return Ok(Verdict::Overwrite) };
+    let verdict = ours.against(theirs);
+    if verdict != Verdict::AskSource {
+        return Ok(verdict);
     }
+    let current = context.store.current_etag(&created.bucket, &created.key).await?;
+    Ok(match current {
+        // With nothing to compare with, what is there stays: that cannot go backwards.
+        None => Verdict::Superseded,
+        Some(current) if current == theirs.etag && current != ours.etag => Verdict::Superseded,
+        Some(_) => Verdict::Overwrite,
+    })
 }

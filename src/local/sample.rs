@@ -4,6 +4,7 @@ mod paint;
 
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A sample picture and the name it is uploaded under.
 #[derive(Debug, Clone)]
@@ -48,7 +49,24 @@ const SIZES: [(u32, u32); 7] =
 ///
 /// Coding failed, which would be a bug.
 pub fn make(count: usize) -> Result<Vec<Sample>, String> {
-    (0..count).map(|n| one(n).map_err(|e| format!("cannot make sample picture {}: {e}", n + 1))).collect()
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut made = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count {
+                return made;
+            }
+            made.push((n, one(n).map_err(|e| format!("cannot make sample picture {}: {e}", n + 1))));
+        }
+    };
+    let mut made: Vec<(usize, Result<Sample, String>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|w| w.join().expect("painting does not panic")).collect()
+    });
+    made.sort_by_key(|(n, _)| *n);
+    made.into_iter().map(|(_, sample)| sample).collect()
 }
 
 fn one(n: usize) -> Result<Sample, String> {

@@ -1,7 +1,7 @@
 //! Whether the worker lives, and whether it gets anywhere.
 
 use crate::queue::Keeper;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the poller and the keeper leave behind for whoever asks.
@@ -18,13 +18,14 @@ struct Polls {
     last_completed: Instant,
     /// What the last receive failed with; None after one that worked.
     trouble: Option<String>,
+    leaving: bool,
 }
 
 impl Health {
     /// Alive: a receive completed in the last three long polls, and leases were looked at within a
     /// third of the visibility timeout.
     pub fn new(keeper: Arc<Keeper>, wait: Duration, visibility: Duration) -> Self {
-        let polls = Polls { last_completed: Instant::now(), trouble: None };
+        let polls = Polls { last_completed: Instant::now(), trouble: None, leaving: false };
         Self {
             keeper,
             polls: Arc::new(Mutex::new(polls)),
@@ -33,23 +34,46 @@ impl Health {
         }
     }
 
-    /// A receive came back; an error that the queue service answered with counts as coming back.
-    pub fn polled(&self, trouble: Option<String>) {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        *polls = Polls { last_completed: Instant::now(), trouble };
+    /// A receive came back with messages or with none.
+    pub fn polled(&self) {
+        let mut polls = self.polls();
+        polls.last_completed = Instant::now();
+        polls.trouble = None;
     }
 
-    /// The poller waits for a free place on purpose.
+    /// A receive failed. One that was not answered at all does not show that the poller lives: after
+    /// three of those the process should be replaced.
+    pub fn troubled(&self, trouble: String, answered: bool) {
+        let mut polls = self.polls();
+        polls.trouble = Some(trouble);
+        if answered {
+            polls.last_completed = Instant::now();
+        }
+    }
+
+    /// The poller waits on purpose.
     pub fn busy(&self) {
-        self.polls.lock().unwrap_or_else(PoisonError::into_inner).last_completed = Instant::now();
+        self.polls().last_completed = Instant::now();
+    }
+
+    /// No receive will come any more, and none is missed.
+    pub fn leaving(&self) {
+        self.polls().leaving = true;
+    }
+
+    fn polls(&self) -> MutexGuard<'_, Polls> {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// # Errors
     ///
     /// Why the process should be replaced.
     pub fn live(&self) -> Result<(), String> {
-        let polled = self.polls.lock().unwrap_or_else(PoisonError::into_inner).last_completed.elapsed();
-        if polled > self.poll_limit {
+        let (polled, leaving) = {
+            let polls = self.polls();
+            (polls.last_completed.elapsed(), polls.leaving)
+        };
+        if polled > self.poll_limit && !leaving {
             return Err(format!("no receive has come back for {} s", polled.as_secs()));
         }
         let ticked = self.keeper.last_tick().elapsed();
@@ -64,7 +88,6 @@ impl Health {
     /// Why the worker gets nowhere, though it lives.
     pub fn ready(&self) -> Result<(), String> {
         self.live()?;
-        let polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        polls.trouble.clone().map_or(Ok(()), Err)
+        self.polls().trouble.clone().map_or(Ok(()), Err)
     }
 }

@@ -1,6 +1,7 @@
 //! When to stop: SIGTERM or SIGINT asks to drain, a second one to leave at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
@@ -18,11 +19,13 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    /// When draining was asked for: its budget counts from here.
+    asked: Arc<OnceLock<Instant>>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Running)) }
+        Self { phase: Arc::new(watch::Sender::new(Phase::Running)), asked: Arc::default() }
     }
 }
 
@@ -62,11 +65,19 @@ impl Shutdown {
     }
 
     pub fn advance(&self, to: Phase) {
+        if to > Phase::Running {
+            self.asked.get_or_init(Instant::now);
+        }
         self.phase.send_if_modified(|phase| {
             let forward = to > *phase;
             *phase = to.max(*phase);
             forward
         });
+    }
+
+    /// When it was asked for first; now, if it was not yet.
+    pub fn asked_at(&self) -> Instant {
+        self.asked.get().copied().unwrap_or_else(Instant::now)
     }
 
     pub fn phase(&self) -> Phase {

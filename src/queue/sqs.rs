@@ -37,6 +37,9 @@ pub enum ReceiveError {
     /// Too many messages in flight: back-pressure, not a fault.
     #[error("the queue has as many messages in flight as SQS allows")]
     OverLimit,
+    /// Nothing came back in time: the connection may be dead.
+    #[error("{0}")]
+    NoAnswer(String),
     #[error("{0}")]
     Other(String),
 }
@@ -68,9 +71,13 @@ impl Queue {
             .message_system_attribute_names(Attribute::AwsTraceHeader)
             .send()
             .await;
-        let messages = answer.map_err(|e| match aws::code(&e) {
-            Some(code) if code.contains("OverLimit") => ReceiveError::OverLimit,
-            _ => ReceiveError::Other(format!("cannot receive from {}: {}", self.url, with_remedy(&e))),
+        let messages = answer.map_err(|e| {
+            let line = format!("cannot receive from {}: {}", self.url, with_remedy(&e));
+            match (&e, aws::code(&e)) {
+                (_, Some(code)) if code.contains("OverLimit") => ReceiveError::OverLimit,
+                (SdkError::TimeoutError(_), _) => ReceiveError::NoAnswer(line),
+                _ => ReceiveError::Other(line),
+            }
         })?;
         Ok(messages.messages.unwrap_or_default().into_iter().map(|m| read(m, received_at)).collect())
     }
@@ -175,7 +182,8 @@ fn classify(code: &str, message: Option<&str>) -> EntryError {
     let lost = code.contains("ReceiptHandleIsInvalid")
         || code.contains("MessageNotInflight")
         // The handle of a message that is gone is told in words only.
-        || (code.contains("InvalidParameterValue") && line.contains("does not exist"));
+        || (code.contains("InvalidParameterValue")
+            && (line.contains("does not exist") || line.contains("expired")));
     if lost { EntryError::OwnershipLost(line) } else { EntryError::Transient(line) }
 }
 

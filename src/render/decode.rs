@@ -36,6 +36,8 @@ pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Deco
     check_pixels(width, height, limits)?;
     let mut allocations = image::Limits::default();
     allocations.max_alloc = Some(limits.max_pixels.saturating_mul(4).saturating_add(64 << 20));
+    // `set_limits` covers what a decoder takes for itself, not the pixels that it gives.
+    allocations.reserve(decoder.total_bytes()).map_err(|e| rejection(&e))?;
     decoder.set_limits(allocations).map_err(|e| rejection(&e))?;
     let icc = decoder.icc_profile().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();

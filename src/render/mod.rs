@@ -26,7 +26,7 @@ pub mod spec;
 pub use colour::IccMode;
 pub use fit::fit;
 pub use limits::{Damaged, Limits};
-pub use pool::Pool;
+pub use pool::{Answer, Pool, render_guarded};
 pub use spec::{Spec, Subsampling};
 
 use crate::error::Rejection;

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::oneshot;
 
-type Answer = Result<Rendered, Rejection>;
+/// What comes of a picture.
+pub type Answer = Result<Rendered, Rejection>;
 
 struct Order {
     bytes: Vec<u8>,
@@ -51,17 +52,21 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
         if order.answer.is_closed() {
             continue;
         }
-        let rendered =
-            catch_unwind(AssertUnwindSafe(|| render_with(&order.bytes, &order.settings, &mut scratch)));
-        let answer = rendered.unwrap_or_else(|panic| {
-            // Whatever it was left in the middle of.
-            scratch = Scratch::default();
-            let detail = format!("the image engine panicked: {}; please report it", panic_text(&*panic));
-            Err(Rejection::new(Reason::EngineFault, detail))
-        });
+        let answer = render_guarded(&order.bytes, &order.settings, &mut scratch);
         // The caller may have given up meanwhile; then nobody wants the answer.
         let _ = order.answer.send(answer);
     }
+}
+
+/// As [`render_with`], but a panic of the engine is a rejection of the picture.
+pub fn render_guarded(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> Answer {
+    let rendered = catch_unwind(AssertUnwindSafe(|| render_with(bytes, settings, scratch)));
+    rendered.unwrap_or_else(|panic| {
+        // Whatever it was left in the middle of.
+        *scratch = Scratch::default();
+        let detail = format!("the image engine panicked: {}; please report it", panic_text(&*panic));
+        Err(Rejection::new(Reason::EngineFault, detail))
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -25,6 +25,9 @@ pub enum Verdict {
     /// It was made from the same bytes with the same settings: a duplicate, or our own write whose
     /// reply was lost.
     Done,
+    /// The same work, but ours is of a newer event: its order must be raised, or a slow writer of an
+    /// event in between could still replace it (A, then B, then A again).
+    Raise,
     /// It was made from something newer.
     Superseded,
     Overwrite,
@@ -50,20 +53,15 @@ impl Provenance {
         }
     }
 
-    /// Whether one of these was made from these bytes with these settings.
-    pub fn same_work(&self, etag: &str, settings: &str) -> bool {
-        self.etag == etag && self.settings == settings
-    }
-
     /// `self` is about to be written where `existing` is.
     pub fn against(&self, existing: &Self) -> Verdict {
-        if existing.same_work(&self.etag, &self.settings) {
-            return Verdict::Done;
-        }
         let order = match (&self.sequencer, &existing.sequencer) {
             (Some(ours), Some(theirs)) => ours.compare(theirs),
             _ => None,
         };
+        if existing.etag == self.etag && existing.settings == self.settings {
+            return if order == Some(Ordering::Greater) { Verdict::Raise } else { Verdict::Done };
+        }
         match (order, self.exact, existing.exact) {
             (Some(Ordering::Less), true, true) => Verdict::Superseded,
             (Some(_), true, true) => Verdict::Overwrite,
@@ -127,6 +125,14 @@ mod tests {
         assert_eq!(made("a", "01", true).against(&made("a", "02", false)), Verdict::Done);
         let other = Provenance { settings: "t".into(), ..made("a", "01", true) };
         assert_eq!(other.against(&made("a", "01", true)), Verdict::Overwrite);
+    }
+
+    #[test]
+    fn the_same_bytes_of_a_newer_event_raise_the_order() {
+        // A is stored, B is slow, A comes again: B must find that it is too late.
+        assert_eq!(made("a", "03", true).against(&made("a", "01", true)), Verdict::Raise);
+        assert_eq!(made("b", "02", true).against(&made("a", "03", true)), Verdict::Superseded);
+        assert_eq!(made("a", "01", true).against(&made("a", "01", true)), Verdict::Done);
     }
 
     #[test]

@@ -109,10 +109,16 @@ impl Store {
         Ok(Object { bytes, etag })
     }
 
-    /// ETag of the object as it is now, without quotes; None if it is gone or cannot be asked for.
-    pub async fn current_etag(&self, bucket: &str, key: &str) -> Option<String> {
-        let answer = self.clients.read.head_object().bucket(bucket).key(key).send().await.ok()?;
-        answer.e_tag().map(|etag| etag.trim_matches('"').to_owned())
+    /// ETag of the object as it is now, without quotes; None if it is gone.
+    pub async fn current_etag(&self, bucket: &str, key: &str) -> Result<Option<String>, Failure> {
+        match self.clients.read.head_object().bucket(bucket).key(key).send().await {
+            Ok(answer) => Ok(answer.e_tag().map(|etag| etag.trim_matches('"').to_owned())),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
+            Err(e) => {
+                let location = Location { bucket: bucket.to_owned(), key: key.to_owned(), version: None };
+                Err(Failure::retry(format!("cannot look at {location}: {}", with_status(&e))))
+            }
+        }
     }
 
     /// What an output location holds.
@@ -213,9 +219,8 @@ where
             Failure::retry(format!("{line} (make the bucket, or check the region and what the event names)"))
         }
         // 405: the version is a delete marker.
-        (Some("NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed"), _) | (_, Some(404 | 405)) => {
-            Failure::Gone(Error::new(line))
-        }
+        // A 404 without S3's own code is somebody else's: a proxy, a wrong endpoint.
+        (Some("NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed"), _) => Failure::Gone(Error::new(line)),
         (Some("InvalidObjectState"), _) => {
             Failure::reject(Reason::Archived, format!("{line} (restore it from the archive, then redrive)"))
         }

@@ -47,14 +47,7 @@ const SUSPECT_AFTER: u32 = 3;
 pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
     let span = info_span!("message", message_id = message.id, receive_count = message.receive_count);
     async {
-        let limit = handler.max_job_time.saturating_sub(message.received_at.elapsed());
-        let ended = match tokio::time::timeout(limit, work(handler, &message)).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                warn!("not finished within {} s (--max-job-time)", handler.max_job_time.as_secs());
-                Ended::Retry
-            }
-        };
+        let ended = work(handler, &message).await;
         settle(handler, &message, lease, ended).await;
     }
     .instrument(span)
@@ -64,11 +57,19 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
 async fn work(handler: &Handler, message: &Message) -> Ended {
     if message.receive_count >= SUSPECT_AFTER {
         let _alone = handler.gate.write().await;
-        attempt(handler, message).await
+        attempt_in_time(handler, message).await
     } else {
         let _together = handler.gate.read().await;
-        attempt(handler, message).await
+        attempt_in_time(handler, message).await
     }
+}
+
+async fn attempt_in_time(handler: &Handler, message: &Message) -> Ended {
+    let limit = handler.max_job_time;
+    tokio::time::timeout(limit, attempt(handler, message)).await.unwrap_or_else(|_| {
+        warn!("not finished within {} s (--max-job-time)", limit.as_secs());
+        Ended::Retry
+    })
 }
 
 /// Attempts every record: one that fails takes nothing from its neighbours.
@@ -94,7 +95,8 @@ async fn attempt(handler: &Handler, message: &Message) -> Ended {
             Outcome::Done(_) | Outcome::Superseded | Outcome::Ignored(_) | Outcome::Gone(_) => {}
         }
     }
-    // Rejected records wait for the last delivery, or each retry would send them again.
+    // Rejected records wait until no record is to be tried again, or each retry would send them once
+    // more. If that never comes, the queue moves the whole body after its last receive.
     if retry {
         return Ended::Retry;
     }

@@ -112,7 +112,7 @@ impl Worker {
                 None => return Ok(()),
                 Some(Ok(messages)) => {
                     self.failures = 0;
-                    self.health.polled(None);
+                    self.health.polled();
                     self.take(messages, places, jobs);
                 }
                 Some(Err(error)) => self.pause(&error).await,
@@ -136,10 +136,14 @@ impl Worker {
             }
         };
         // Nothing new beside a message that is suspected of killing the process.
-        tokio::select! {
-            biased;
-            () = self.shutdown.reached(Phase::Draining) => return Ok(None),
-            _ = self.handler.gate.read() => {}
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.reached(Phase::Draining) => return Ok(None),
+                Some(ended) = jobs.join_next() => check(ended)?,
+                _ = self.handler.gate.read() => break,
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
+            }
         }
         let mut places = vec![one];
         while places.len() < 10
@@ -198,25 +202,32 @@ impl Worker {
     async fn pause(&mut self, error: &ReceiveError) {
         let pause = match error {
             ReceiveError::OverLimit => OVER_LIMIT_PAUSE,
-            ReceiveError::Other(_) => {
+            ReceiveError::NoAnswer(_) | ReceiveError::Other(_) => {
                 let base = Duration::from_secs(1 << self.failures.min(5)).min(MAX_PAUSE);
                 self.failures += 1;
                 base / 2 + (base / 2).mul_f64(fastrand::f64())
             }
         };
         error!("{error}; trying again in {:.1} s", pause.as_secs_f64());
-        self.health.polled(Some(error.to_string()));
-        tokio::select! {
-            () = self.shutdown.reached(Phase::Draining) => {}
-            () = tokio::time::sleep(pause) => {}
+        let answered = !matches!(error, ReceiveError::NoAnswer(_));
+        self.health.troubled(error.to_string(), answered);
+        let end = tokio::time::Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = self.shutdown.reached(Phase::Draining) => return,
+                () = tokio::time::sleep_until(end) => return,
+                () = tokio::time::sleep(Duration::from_secs(1)), if answered => self.health.busy(),
+            }
         }
     }
 
     /// Lets running jobs finish within the budget, then hands back what is left.
     async fn drain(&self, jobs: &mut JoinSet<()>) {
-        let started = Instant::now();
         self.shutdown.advance(Phase::Draining);
         self.keeper.leave();
+        self.health.leaving();
+        // From the signal, not from here: a parked receive may have been awaited in between.
+        let started = self.shutdown.asked_at();
         if !jobs.is_empty() {
             info!("draining: {} in work, {} s at most", jobs.len(), self.drain_budget.as_secs());
         }
@@ -229,7 +240,7 @@ impl Worker {
         };
         tokio::select! {
             () = finished => {}
-            () = tokio::time::sleep(self.drain_budget) => {
+            () = tokio::time::sleep_until((started + self.drain_budget).into()) => {
                 warn!("the drain budget of {} s is over: handing back what still runs", self.drain_budget.as_secs());
             }
             () = self.shutdown.reached(Phase::Leaving) => {}
