@@ -54,13 +54,14 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// The phase first: who reads of it in the log may count on it.
     fn signalled(&self, name: &str) {
         if self.phase() == Phase::Running {
-            info!("{name}: finishing what runs, starting nothing new; a second signal leaves at once");
             self.advance(Phase::Draining);
+            info!("{name}: finishing what runs, starting nothing new; a second signal leaves at once");
         } else {
-            info!("{name} again: handing everything back");
             self.advance(Phase::Leaving);
+            info!("{name} again: handing everything back");
         }
     }
 
