@@ -4,7 +4,7 @@
 mod values;
 mod work;
 
-pub use work::{Config, LogFormat, LogSettings, SuffixCase};
+pub use work::{Config, LogFormat, LogSettings, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;
 use crate::render::spec::{self, DEFAULT_RENDITIONS};

@@ -43,11 +43,26 @@ pub enum Reason {
     ScanLimit,
     /// Longer to decode than the time budget of a picture.
     TimeLimit,
+    /// More memory than the budget of the worker allows one picture.
+    MemoryBudget,
     /// The picture made the engine panic: our bug, kept away from its neighbours.
     EngineFault,
 }
 
 impl Reason {
+    /// The bytes were read and found wanting; the others are told without them.
+    pub fn is_of_the_bytes(self) -> bool {
+        match self {
+            Self::Malformed | Self::BucketNotAllowed | Self::KeyTooLong => false,
+            // S3 has answered as it does to those who may read.
+            Self::Archived | Self::TooLarge | Self::Empty | Self::NotAnImage | Self::Unsupported => true,
+            Self::Truncated | Self::Corrupt | Self::PixelLimit | Self::ScanLimit | Self::TimeLimit => true,
+            // Also told from the event alone.
+            Self::MemoryBudget => false,
+            Self::EngineFault => true,
+        }
+    }
+
     pub fn slug(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -63,6 +78,7 @@ impl Reason {
             Self::PixelLimit => "pixel-limit",
             Self::ScanLimit => "scan-limit",
             Self::TimeLimit => "time-limit",
+            Self::MemoryBudget => "memory-budget",
             Self::EngineFault => "engine-fault",
         }
     }
@@ -91,15 +107,39 @@ impl Rejection {
 /// Every error that leaves a job answers one question: what happens to the message?
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// Could work next time: a timeout, throttling, a lost connection, a missing permission.
+    /// Could work next time: a timeout, throttling, a lost connection.
     #[error("{0}")]
     Retry(Error),
+    /// Works when somebody has mended the configuration, and then most likely for every picture.
+    #[error("{1}")]
+    Blocked(Barrier, Error),
     /// The source object is not there any more: nothing to do, and nothing lost.
     #[error("{0}")]
     Gone(Error),
     /// Will never work: not an image, or larger than we accept.
     #[error("{0}")]
     Reject(#[from] Rejection),
+}
+
+/// Where the configuration stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Barrier {
+    /// Sources cannot be read. One alone may be missing: without `s3:ListBucket`, S3 says "denied" then.
+    Source,
+    /// Renditions cannot be stored.
+    Output,
+    /// AWS does not accept the credentials or the clock.
+    Credentials,
+}
+
+impl Barrier {
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Output => "output",
+            Self::Credentials => "credentials",
+        }
+    }
 }
 
 impl Failure {
@@ -121,6 +161,8 @@ impl fmt::Display for Printable<'_> {
         for c in self.0.chars() {
             if c.is_control()
                 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                // SQS takes no text with these (the characters of XML 1.0).
+                || matches!(c, '\u{fffe}' | '\u{ffff}')
             {
                 write!(f, "{}", c.escape_unicode())?;
             } else {
@@ -138,5 +180,6 @@ mod tests {
     #[test]
     fn a_key_with_a_newline_cannot_forge_a_log_line() {
         assert_eq!(Printable("a\nERROR b\u{1b}[0m ü").to_string(), "a\\u{a}ERROR b\\u{1b}[0m ü");
+        assert_eq!(Printable("\u{ffff}").to_string(), "\\u{ffff}");
     }
 }

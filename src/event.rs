@@ -32,6 +32,15 @@ pub enum Meaning {
     Malformed(String),
 }
 
+impl Meaning {
+    pub fn created(&self) -> Option<&Created> {
+        match self {
+            Self::Created(created) => Some(created),
+            Self::Noise(_) | Self::Malformed(_) => None,
+        }
+    }
+}
+
 /// Why something is deleted without work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noise {

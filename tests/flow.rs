@@ -7,7 +7,8 @@ use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
 use common::pictures::{assert_shows, jpeg, jpeg_with, orientation, picture, stored_as};
 use common::stage::Stage;
 use common::{LIMIT, wait_for};
-use longshore::cli::RenderArgs;
+use longshore::cli::{RenderArgs, WorkArgs};
+use longshore::error::Barrier;
 use longshore::job::Outcome;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -157,7 +158,7 @@ async fn five_records_with_five_fates_in_one_message() {
             Outcome::Superseded => "superseded",
             Outcome::Gone(_) => "gone",
             Outcome::Rejected(_) => "rejected",
-            Outcome::Retry(_) => "retry",
+            Outcome::Retry(_) | Outcome::Blocked(_, _) => "retry",
             Outcome::Ignored(_) => "ignored",
         });
     }
@@ -376,5 +377,75 @@ async fn renditions_are_what_the_settings_say() {
         (image.width() == 16).then_some(())
     })
     .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_output_bucket_stops_receiving_and_heals_without_using_up_receives() {
+    let stage = Stage::new().await;
+    stage.world.s3.delete_bucket().bucket(&stage.output).send().await.unwrap();
+    for n in 0..6 {
+        let key = format!("p{n}.jpg");
+        let etag = stage.upload(&key, jpeg(&picture(64, 48))).await;
+        stage.send(stage.message(&[stage.record(&key, &etag, "01")])).await;
+    }
+    let work = WorkArgs { concurrency: Some("2".into()), ..stage.work_args() };
+    let mut worker = stage.start_with(work, RenderArgs::default()).await;
+    // Two are held, and the first of them is tried again and again.
+    for _ in 0..4 {
+        let outcome = worker.report().await.outcome;
+        assert!(matches!(outcome, Outcome::Blocked(Barrier::Output, _)), "{outcome:?}");
+    }
+    assert_eq!(stage.depth(&stage.queue).await, (4, 2), "nothing more is received");
+
+    stage.world.s3.create_bucket().bucket(&stage.output).send().await.unwrap();
+    let mut done = 0;
+    while done < 6 {
+        let report = worker.report().await;
+        assert_eq!(report.receive_count, 1, "no receive was used up");
+        done += usize::from(matches!(report.outcome, Outcome::Done(_)));
+    }
+    stage.wait_until_empty().await;
+    assert_eq!(stage.depth(&stage.dlq).await, (0, 0));
+    let counts = worker.stop().await.counts;
+    assert_eq!((counts.received, counts.deleted), (6, 6));
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_the_configuration_leaves_at_once_and_hides_nothing() {
+    let stage = Stage::new().await;
+    stage.world.s3.delete_bucket().bucket(&stage.output).send().await.unwrap();
+    let etag = stage.upload("a.jpg", jpeg(&picture(64, 48))).await;
+    stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
+    // One place, so that no receive is parked beside: it would take what is released, and give it back.
+    let work = WorkArgs { concurrency: Some("1".into()), ..stage.work_args() };
+    let mut worker = stage.start_with(work, RenderArgs::default()).await;
+    worker.report().await;
+    let counts = worker.stop().await.counts;
+    assert_eq!((counts.received, counts.released), (1, 1));
+    assert_eq!(stage.depth(&stage.queue).await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_picture_that_never_fits_the_memory_budget_is_dead_lettered_and_its_neighbours_finish() {
+    let stage = Stage::new().await;
+    let work = WorkArgs { memory_budget: Some("48MiB".into()), ..stage.work_args() };
+    let worker = stage.start_with(work, RenderArgs::default()).await;
+    // A PNG is decoded whole: 12 million pixels of three bytes are more than two thirds of 48 MiB.
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(4000, 3000).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    for (key, bytes) in [("large.png", png.into_inner()), ("small.jpg", jpeg(&picture(64, 48)))] {
+        let etag = stage.upload(key, bytes).await;
+        stage.send(stage.message(&[stage.record(key, &etag, "01")])).await;
+    }
+    let letter = stage.dead_letter().await;
+    assert_eq!(letter.reason(), "memory-budget");
+    let share = (32 << 20).to_string();
+    assert!(
+        letter.attribute("longshore.detail").contains(&share),
+        "{}",
+        letter.attribute("longshore.detail")
+    );
+    stage.output("thumbs/small.jpg").await;
     worker.stop().await;
 }

@@ -51,6 +51,10 @@ pub struct WorkArgs {
     /// take memory. [default: twice the render threads]
     #[arg(long, env = "LONGSHORE_CONCURRENCY", value_name = "COUNT", help_heading = "Queue")]
     pub concurrency: Option<String>,
+    /// How much memory all pictures in work may take together: what does not fit waits, what never fits
+    /// is rejected. [default: three quarters of the container's memory]
+    #[arg(long, env = "LONGSHORE_MEMORY_BUDGET", value_name = "SIZE", help_heading = "Queue")]
+    pub memory_budget: Option<String>,
     /// How long a receive waits for messages (SQS long poll, 1s to 20s). [default: 10s, or 20s
     /// when the stop timeout is 60s or more]
     #[arg(long, env = "LONGSHORE_WAIT_TIME", value_name = "TIME", help_heading = "Queue")]
@@ -66,6 +70,10 @@ pub struct WorkArgs {
     /// [default: 30s]
     #[arg(long, env = "LONGSHORE_STOP_TIMEOUT", value_name = "TIME", help_heading = "Queue")]
     pub stop_timeout: Option<String>,
+    /// ECS task scale-in protection, for jobs longer than the stop timeout: `auto` takes it while there
+    /// is work, where ECS offers it. [default: off]
+    #[arg(long, env = "LONGSHORE_TASK_PROTECTION", value_name = "MODE", help_heading = "Queue")]
+    pub task_protection: Option<String>,
 
     /// Bucket that renditions are stored in, as NAME/KEY of the source. Required.
     #[arg(long, env = "LONGSHORE_OUTPUT_BUCKET", value_name = "BUCKET", help_heading = "Buckets")]

@@ -4,7 +4,7 @@ use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured};
 use crate::aws::{Clients, Connection};
 use crate::config::Config;
 use crate::job::Context;
-use crate::ops::{Shutdown, admin, logs};
+use crate::ops::{Metrics, Shutdown, admin, logs};
 use crate::queue::{DeadLetters, Keeper, Queue};
 use crate::render::Pool;
 use crate::store::Store;
@@ -73,7 +73,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         Err(e) => return failed(&format!("cannot start a thread: {e}")),
     };
     if let Some(listener) = listener {
-        tokio::spawn(admin::serve(listener, worker.health(), shutdown));
+        tokio::spawn(admin::serve(listener, worker.admin(), shutdown));
     }
     let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
     info!(
@@ -101,7 +101,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
             );
             OK
         }
-        Err(panicked) => failed(&panicked.to_string()),
+        Err(broken) => failed(&broken.to_string()),
     }
 }
 
@@ -115,11 +115,12 @@ pub async fn build(
     let clients = Clients::connect(connection, config.wait, config.visibility).await;
     let queue = Queue::new(clients.clone(), config.queue_url.clone());
     let unsettled = config.concurrency.max(10);
-    let keeper = Arc::new(Keeper::start(queue.clone(), config.visibility, unsettled)?);
+    let metrics = Metrics::default();
+    let keeper = Keeper::start(queue.clone(), config.visibility, unsettled, metrics.clone())?;
     let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
     let pool = Pool::new(config.render.threads)?;
     let context = Context::new(config, Store::new(clients), pool);
-    let worker = Worker::new(config, queue, keeper, dead_letters, context, shutdown);
+    let worker = Worker::new(config, queue, Arc::new(keeper), dead_letters, context, shutdown, metrics);
     Ok(match reports {
         Some(reports) => worker.reporting_to(reports),
         None => worker,

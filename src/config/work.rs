@@ -4,6 +4,7 @@ use super::RenderConfig;
 use super::values::{Reader, present};
 use crate::cli::{RenderArgs, WorkArgs};
 use crate::event::is_bucket_name;
+use crate::job::memory;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ pub struct Config {
     pub queue_url: String,
     pub dlq_url: Option<String>,
     pub concurrency: usize,
+    /// Bytes that all pictures in work may take together.
+    pub memory_budget: u64,
+    pub task_protection: TaskProtection,
     /// Long-poll wait, W.
     pub wait: Duration,
     /// Visibility timeout, VT.
@@ -32,6 +36,14 @@ pub struct Config {
     pub profile: Option<String>,
     pub admin_addr: Option<SocketAddr>,
     pub log: LogSettings,
+}
+
+/// ECS task scale-in protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskProtection {
+    Off,
+    /// Where ECS offers it (`ECS_AGENT_URI`).
+    Auto,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +70,15 @@ pub enum LogFormat {
 const DEFAULT_SUFFIXES: &str = ".jpg,.jpeg,.jpe,.jfif,.png,.webp,.gif,.tif,.tiff,.bmp";
 const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:9464";
 
+const LEAST_MEMORY: u64 = 48 << 20;
+/// Where nobody says how much memory there is.
+const UNKNOWN_MEMORY: u64 = 1 << 30;
+
+/// Three quarters of what there is: the rest is for the program, the SDK and what allocators hold back.
+fn default_memory_budget() -> u64 {
+    memory::available().map_or(UNKNOWN_MEMORY, |bytes| (bytes / 4 * 3).max(LEAST_MEMORY))
+}
+
 /// Between the end of draining and SIGKILL: releases, the last log lines, the exit.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
@@ -76,6 +97,17 @@ impl Config {
             queue_url: queue_url(&mut reader, work),
             dlq_url: optional_url(&mut reader, "--dlq-url", &work.dlq_url),
             concurrency: reader.whole("--concurrency", &work.concurrency, 2 * render.threads, 1..=1000),
+            memory_budget: reader.size(
+                "--memory-budget",
+                &work.memory_budget,
+                default_memory_budget(),
+                LEAST_MEMORY..=1 << 50,
+            ),
+            task_protection: reader.choice(
+                "--task-protection",
+                &work.task_protection,
+                &[("off", TaskProtection::Off), ("auto", TaskProtection::Auto)],
+            ),
             wait: reader.time("--wait-time", &work.wait_time, wait, 1..=20),
             visibility: reader.time(
                 "--visibility-timeout",
@@ -128,6 +160,11 @@ impl Config {
         }
         if self.dlq_url.as_ref().is_some_and(|dlq| *dlq == self.queue_url) {
             reader.mistake("--dlq-url is the queue itself: rejected messages would come back for ever");
+        }
+        if self.dlq_url.as_ref().is_some_and(|dlq| dlq.ends_with(".fifo")) {
+            reader.mistake(
+                "--dlq-url names a FIFO queue: a standard queue's dead letters go to a standard queue; name one",
+            );
         }
         self.check_loops(reader);
     }
@@ -354,6 +391,14 @@ mod tests {
         assert!(mistakes(&long, &RenderArgs::default())[0].contains("--wait-time of 20s"));
         let patient = WorkArgs { stop_timeout: Some("120s".into()), ..good() };
         assert_eq!(Config::read(&patient, &RenderArgs::default()).unwrap().wait.as_secs(), 20);
+    }
+
+    #[test]
+    fn a_dead_letter_queue_that_cannot_be_one_is_refused() {
+        for url in [good().queue_url.unwrap(), "https://sqs.eu-west-1.amazonaws.com/1/dead.fifo".into()] {
+            let wrong = WorkArgs { dlq_url: Some(url.clone()), ..good() };
+            assert!(mistakes(&wrong, &RenderArgs::default())[0].contains("--dlq-url"), "{url}");
+        }
     }
 
     #[test]

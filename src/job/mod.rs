@@ -1,5 +1,6 @@
 //! What is done for one record of a message.
 
+pub mod memory;
 mod recent;
 mod renditions;
 mod rules;
@@ -7,7 +8,7 @@ mod rules;
 pub use renditions::{Context, Made, Output, run};
 pub use rules::Rules;
 
-use crate::error::{Error, Rejection};
+use crate::error::{Barrier, Error, Rejection};
 use crate::event::Noise;
 
 /// How one record ended.
@@ -25,4 +26,6 @@ pub enum Outcome {
     Rejected(Rejection),
     /// Could work later.
     Retry(Error),
+    /// Works when the configuration is mended.
+    Blocked(Barrier, Error),
 }

@@ -1,14 +1,15 @@
 //! The image job: fetch, render, store each rendition unless something newer is there.
 
 use super::Outcome;
+use super::memory::{Memory, Taken};
 use super::recent::Recent;
 use super::rules::Rules;
 use crate::config::Config;
 use crate::error::{Failure, Printable};
 use crate::event::Created;
-use crate::render::{Pool, Rendered, Settings, Stages};
+use crate::render::{Pool, Rendered, Settings, Stages, memory_needed_guarded};
 use crate::store::provenance::Verdict;
-use crate::store::{Existing, Location, Provenance, PutCondition, PutOutcome, Store, Upload};
+use crate::store::{Existing, Got, Location, Object, Provenance, PutCondition, PutOutcome, Store, Upload};
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub struct Context {
     output_bucket: String,
     cache_control: Option<String>,
     max_bytes: u64,
+    memory: Memory,
     recent: Recent,
 }
 
@@ -51,6 +53,8 @@ pub struct Output {
     pub written: bool,
 }
 
+const UNKNOWN_SIZE: u64 = 16 << 20;
+
 /// Turns of look-and-write before a contended output is left for a later delivery.
 const TURNS: u32 = 5;
 
@@ -67,6 +71,7 @@ impl Context {
             output_bucket: config.output_bucket.clone(),
             cache_control: config.cache_control.clone(),
             max_bytes: config.render.max_bytes,
+            memory: Memory::new(config.memory_budget),
             recent: Recent::default(),
         }
     }
@@ -105,6 +110,7 @@ pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcom
         }
         Ok(None) => Outcome::Superseded,
         Err(Failure::Retry(error)) => Outcome::Retry(error),
+        Err(Failure::Blocked(barrier, error)) => Outcome::Blocked(barrier, error),
         Err(Failure::Gone(error)) => Outcome::Gone(error),
         Err(Failure::Reject(rejection)) => Outcome::Rejected(rejection),
     }
@@ -132,11 +138,11 @@ async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Fail
         key: created.key.clone(),
         version: created.version.clone(),
     };
-    let started = Instant::now();
-    let object = context.store.get(&source, context.max_bytes).await?;
-    let download = started.elapsed();
+    let (object, room, download) = fetch(context, created, &source).await?;
     let bytes_in = object.bytes.len() as u64;
-    let rendered = context.pool.render(object.bytes, Arc::clone(&context.settings)).await?;
+    let (bytes, needed) = measure(object.bytes, Arc::clone(&context.settings)).await?;
+    let pixels = context.memory.for_pixels(needed, &source).await?;
+    let rendered = context.pool.render(bytes, Arc::clone(&context.settings), (pixels, room)).await?;
     for note in &rendered.notes {
         warn!(bucket = created.bucket, key = %Printable(&created.key), "{note}");
     }
@@ -169,6 +175,36 @@ async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Fail
     let made = Made { bytes_in, outputs, download, stages: rendered.stages, upload: started.elapsed() };
     log_finished(created, &rendered, &made);
     Ok(Some(made))
+}
+
+/// The source, read into room that was taken for it, and how long that took.
+async fn fetch(
+    context: &Context,
+    created: &Created,
+    source: &Location,
+) -> Result<(Object, Taken, Duration), Failure> {
+    // S3 says the size in every event that we know. It may have been replaced by a larger one since.
+    let mut size = created.size.unwrap_or(UNKNOWN_SIZE).min(context.max_bytes);
+    loop {
+        let room = context.memory.for_bytes(size, source).await?;
+        let started = Instant::now();
+        match context.store.get(source, size, context.max_bytes).await? {
+            Got::Object(object) => return Ok((object, room, started.elapsed())),
+            Got::Larger(actual) => size = actual,
+        }
+    }
+}
+
+/// What the engine will take for a picture. Headers are strangers' bytes too: read apart from the
+/// threads that talk to the network.
+async fn measure(bytes: Vec<u8>, settings: Arc<Settings>) -> Result<(Vec<u8>, u64), Failure> {
+    let measured = tokio::task::spawn_blocking(move || {
+        let needed = memory_needed_guarded(&bytes, &settings);
+        (bytes, needed)
+    });
+    let (bytes, needed) =
+        measured.await.map_err(|e| Failure::retry(format!("cannot look at a header: {e}")))?;
+    Ok((bytes, needed?))
 }
 
 fn log_finished(created: &Created, rendered: &Rendered, made: &Made) {

@@ -4,20 +4,42 @@
 //! | --- | --- |
 //! | `GET /healthz` | 200 `ok`, or 503 with the reason to replace this process |
 //! | `GET /readyz` | 200 `ok`, or 503 with what keeps it from working |
+//! | `GET /metrics` | what it counts, as Prometheus text |
 
-use super::{Health, Phase, Shutdown};
+use super::{Health, Metrics, Phase, Shutdown};
+use crate::queue::Keeper;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
+/// What the admin port tells of.
+#[derive(Clone)]
+pub struct Admin {
+    pub health: Health,
+    pub metrics: Metrics,
+    pub keeper: Arc<Keeper>,
+}
+
+impl Admin {
+    fn metrics(&self) -> ([(&'static str, &'static str); 1], String) {
+        let (counts, in_flight) = self.keeper.snapshot();
+        (
+            [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+            self.metrics.render(counts, in_flight),
+        )
+    }
+}
+
 /// Serves until the worker leaves.
-pub async fn serve(listener: TcpListener, health: Health, shutdown: Shutdown) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, state: Admin, shutdown: Shutdown) -> std::io::Result<()> {
     let routes = Router::new()
-        .route("/healthz", get(|State(h): State<Health>| async move { answer(h.live()) }))
-        .route("/readyz", get(|State(h): State<Health>| async move { answer(h.ready()) }))
-        .with_state(health);
+        .route("/healthz", get(|State(a): State<Admin>| async move { answer(a.health.live()) }))
+        .route("/readyz", get(|State(a): State<Admin>| async move { answer(a.health.ready()) }))
+        .route("/metrics", get(|State(a): State<Admin>| async move { a.metrics() }))
+        .with_state(state);
     axum::serve(listener, routes)
         .with_graceful_shutdown(async move { shutdown.reached(Phase::Leaving).await })
         .await

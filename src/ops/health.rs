@@ -9,9 +9,24 @@ use std::time::{Duration, Instant};
 pub struct Health {
     keeper: Arc<Keeper>,
     polls: Arc<Mutex<Polls>>,
+    barrier: Trouble,
     /// A receive older than this means the poller hangs.
     poll_limit: Duration,
     tick_limit: Duration,
+}
+
+/// What keeps the worker from working, if anything does. Clones tell the same.
+#[derive(Clone, Default)]
+pub struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    pub fn set(&self, line: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    }
+
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 struct Polls {
@@ -24,10 +39,11 @@ struct Polls {
 impl Health {
     /// Alive: a receive completed in the last three long polls, and leases were looked at within a
     /// third of the visibility timeout.
-    pub fn new(keeper: Arc<Keeper>, wait: Duration, visibility: Duration) -> Self {
+    pub fn new(keeper: Arc<Keeper>, barrier: Trouble, wait: Duration, visibility: Duration) -> Self {
         let polls = Polls { last_completed: Instant::now(), trouble: None, leaving: false };
         Self {
             keeper,
+            barrier,
             polls: Arc::new(Mutex::new(polls)),
             poll_limit: 3 * (wait + Duration::from_secs(5)),
             tick_limit: visibility / 3,
@@ -88,6 +104,7 @@ impl Health {
     /// Why the worker gets nowhere, though it lives.
     pub fn ready(&self) -> Result<(), String> {
         self.live()?;
-        self.polls().trouble.clone().map_or(Ok(()), Err)
+        let poll = self.polls().trouble.clone();
+        poll.or_else(|| self.barrier.get()).map_or(Ok(()), Err)
     }
 }

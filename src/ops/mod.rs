@@ -1,9 +1,11 @@
-//! What an operator touches: signals, health, logs.
+//! What an operator touches: signals, health, metrics, logs.
 
 pub mod admin;
 pub mod health;
 pub mod logs;
+pub mod metrics;
 pub mod shutdown;
 
-pub use health::Health;
+pub use health::{Health, Trouble};
+pub use metrics::Metrics;
 pub use shutdown::{Phase, Shutdown};

@@ -53,6 +53,8 @@ pub struct Batch {
     pub action: Action,
     pub tickets: Vec<Ticket>,
     pub entries: Vec<Entry>,
+    /// How late the latest of them is.
+    pub lag: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,12 +230,14 @@ impl Book {
                 _ => self.timing.visibility.min(held.hidden_for_at_most(now)),
             };
             let entry = Entry { receipt: held.receipt.clone(), visibility };
+            let lag = now.saturating_duration_since(held.renew_at);
             match batches.last_mut().filter(|b| b.action == action && b.entries.len() < BATCH) {
                 Some(batch) => {
                     batch.tickets.push(ticket);
                     batch.entries.push(entry);
+                    batch.lag = batch.lag.max(lag);
                 }
-                None => batches.push(Batch { action, tickets: vec![ticket], entries: vec![entry] }),
+                None => batches.push(Batch { action, tickets: vec![ticket], entries: vec![entry], lag }),
             }
         }
         batches

@@ -23,6 +23,7 @@ pub struct DeadLetter<'a> {
 pub struct DeadLetters {
     clients: Clients,
     queue_url: String,
+    given: bool,
     url: Mutex<Option<String>>,
 }
 
@@ -31,7 +32,7 @@ const MAX_DETAIL_CHARS: usize = 500;
 
 impl DeadLetters {
     pub fn new(clients: Clients, queue_url: String, url: Option<String>) -> Self {
-        Self { clients, queue_url, url: Mutex::new(url) }
+        Self { clients, queue_url, given: url.is_some(), url: Mutex::new(url) }
     }
 
     /// Stores a dead letter. Only after Ok may the original be deleted.
@@ -61,6 +62,9 @@ impl DeadLetters {
             send = send.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
         }
         send.send().await.map_err(|e| {
+            if aws::code(&e).is_some_and(|code| code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")) {
+                self.forget(&url);
+            }
             Error::new(format!(
                 "cannot send to the dead-letter queue {url}: {} (allow sqs:SendMessage on it; the message stays in \
                  its queue meanwhile)",
@@ -78,6 +82,13 @@ impl DeadLetters {
         let url = self.find().await?;
         *self.url.lock().expect("held for a store only") = Some(url.clone());
         Ok(url)
+    }
+
+    /// A queue that was found and is gone: the redrive policy may name another by now.
+    fn forget(&self, url: &str) {
+        if !self.given {
+            self.url.lock().expect("held for a store only").take_if(|known| known == url);
+        }
     }
 
     async fn find(&self) -> Result<String, Error> {

@@ -4,6 +4,7 @@
 use super::Message;
 use super::book::{Action, Batch, Book, Timing};
 use super::sqs::{EntryError, Queue};
+use crate::ops::Metrics;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,12 @@ impl Keeper {
     /// # Errors
     ///
     /// The operating system refuses a thread.
-    pub fn start(queue: Queue, visibility: Duration, unsettled: usize) -> std::io::Result<Self> {
+    pub fn start(
+        queue: Queue,
+        visibility: Duration,
+        unsettled: usize,
+        metrics: Metrics,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             book: Mutex::new(Book::new(Timing::new(visibility))),
             wake: Notify::new(),
@@ -84,7 +90,7 @@ impl Keeper {
         let thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("leases".into())
-            .spawn(move || runtime.block_on(run(&thread, &queue, visibility)))?;
+            .spawn(move || runtime.block_on(run(&thread, &queue, visibility, &metrics)))?;
         Ok(Self { shared })
     }
 
@@ -107,6 +113,12 @@ impl Keeper {
 
     pub fn in_flight(&self) -> usize {
         self.shared.book().len()
+    }
+
+    /// Counts and messages in flight, of one moment.
+    pub fn snapshot(&self) -> (Counts, usize) {
+        let book = self.shared.book();
+        (book.counts, book.len())
     }
 
     /// When the thread last looked at its leases; it does so several times a visibility timeout.
@@ -203,13 +215,16 @@ pub fn back_off(receive_count: u32) -> Duration {
 
 type Done = (Batch, Instant, Vec<Result<(), EntryError>>);
 
-async fn run(shared: &Shared, queue: &Queue, visibility: Duration) {
+async fn run(shared: &Shared, queue: &Queue, visibility: Duration, metrics: &Metrics) {
     let mut under_way = FuturesUnordered::new();
     while !shared.stopped.load(Ordering::SeqCst) {
         *shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let flush = shared.leaving.load(Ordering::SeqCst);
         let (batches, wake) = shared.book().due(Instant::now(), flush);
         for batch in batches {
+            if batch.action == Action::Renew {
+                metrics.lease_lag(batch.lag);
+            }
             under_way.push(send(queue, batch));
         }
         // Looks at least this often, so that `last_tick` tells a living thread.

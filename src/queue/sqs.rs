@@ -44,6 +44,13 @@ pub enum ReceiveError {
     Other(String),
 }
 
+impl ReceiveError {
+    /// Nothing at all came back: a black hole.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer(_))
+    }
+}
+
 impl Queue {
     pub fn new(clients: Clients, url: String) -> Self {
         Self { clients, url }

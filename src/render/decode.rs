@@ -10,7 +10,7 @@ use super::spec::Subsampling;
 use super::{IccMode, Limits, Scratch};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::Cursor;
 
 /// A decoded picture, not yet turned.
@@ -43,6 +43,29 @@ pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Deco
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
     let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e))?;
     Ok(Decoded { pixels: flatten(image), orientation, icc, notes: Vec::new() })
+}
+
+/// The most bytes that decoding and shrinking take: the pixels as they come, as 8-bit gray or RGB, one
+/// channel of them, and a canvas for formats that paint on one.
+pub fn memory(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<u64, Rejection> {
+    let decoder =
+        ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| rejection(&e))?;
+    let (width, height) = decoder.dimensions();
+    check_pixels(width, height, limits)?;
+    let pixels = u64::from(width) * u64::from(height);
+    let flat = match decoder.color_type() {
+        ColorType::L8 | ColorType::Rgb8 => 0,
+        ColorType::L16 => 1,
+        ColorType::La8 | ColorType::La16 => 3,
+        // By way of RGBA.
+        ColorType::Rgba16 | ColorType::Rgba32F => 7,
+        _ => 3,
+    };
+    let canvas = match format {
+        ImageFormat::Png | ImageFormat::Bmp => 0,
+        _ => 4,
+    };
+    Ok(decoder.total_bytes().saturating_add(pixels * (flat + canvas + 1)))
 }
 
 fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejection> {

@@ -26,7 +26,7 @@ pub mod spec;
 pub use colour::IccMode;
 pub use fit::fit;
 pub use limits::{Damaged, Limits};
-pub use pool::{Answer, Pool, render_guarded};
+pub use pool::{Answer, Pool, memory_needed_guarded, render_guarded};
 pub use spec::{Spec, Subsampling};
 
 use crate::error::Rejection;
@@ -134,6 +134,45 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
     let renditions = made.into_iter().flatten().map(|(_, rendition)| rendition).collect();
     Ok(Rendered { renditions, width, height, stages, notes: source.notes() })
 }
+
+/// The most bytes that [`render_with`] takes for a picture, its own bytes not counted: what the source
+/// takes at the largest rendition's size, for each rendition its planes thrice (resampled, in RGB, and
+/// converted) and its coefficients, and 2 MiB for tables. Reads the header only.
+///
+/// # Errors
+///
+/// Those of [`render_with`] that the header tells.
+pub fn memory_needed(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
+    let source: Box<dyn Fn((u32, u32)) -> u64>;
+    let size;
+    match sniff::sniff(bytes)? {
+        ImageFormat::Jpeg => {
+            let photo = Photo::open(bytes, &settings.limits, Instant::now())?;
+            size = photo.upright_size();
+            source = Box::new(move |size| photo.memory(size));
+        }
+        other => {
+            let needed = decode::memory(bytes, other, &settings.limits)?;
+            // Not turned yet, so either side may be the width: the box decides.
+            size = (u32::MAX, u32::MAX);
+            source = Box::new(move |_| needed);
+        }
+    }
+    let sizes = settings.specs.iter().map(|spec| match size {
+        (u32::MAX, u32::MAX) => (spec.width, spec.height),
+        (width, height) => fit(width, height, spec.width, spec.height),
+    });
+    let (mut decoding, mut renditions) = (0, 0);
+    for size in sizes {
+        decoding = decoding.max(source(size));
+        renditions += u64::from(size.0) * u64::from(size.1) * BYTES_A_RENDERED_PIXEL;
+    }
+    Ok(decoding + renditions + TABLES)
+}
+
+/// Planes of up to three samples a pixel, three times over, and coefficients of two bytes each.
+const BYTES_A_RENDERED_PIXEL: u64 = 3 * 3 + 2 * 3;
+const TABLES: u64 = 2 << 20;
 
 /// Where the pixels come from.
 enum Source<'a> {

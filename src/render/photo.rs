@@ -121,6 +121,19 @@ impl<'a> Photo<'a> {
         Ok(planes)
     }
 
+    /// The most bytes that decoding for a picture of this size takes: the decoder's own bound, and a
+    /// copy of the largest plane.
+    pub fn memory(&self, size: (u32, u32)) -> u64 {
+        let stored = swap_if(self.is_sideways(), size);
+        let target = (stored.0 as usize, stored.1 as usize);
+        // No chroma is asked for at less than full size: the bound is for all subsamplings.
+        let scales: Vec<u8> =
+            (0..self.header.components.len()).map(|i| scale(&self.header, i, target, (1, 1))).collect();
+        let largest = (0..scales.len()).map(|i| covered(&self.header, i, scales[i]));
+        let largest = largest.map(|(w, h)| (w.ceil() * h.ceil()) as u64).max().unwrap_or(0);
+        jpeg::memory_bound(&self.header, &scales) + largest
+    }
+
     /// How colours become sRGB; None when they are, or are to stay.
     fn conversion(&mut self, mode: IccMode, scratch: &mut Scratch) -> Option<Conversion> {
         let inks = matches!(self.header.color, Color::Cmyk { .. } | Color::Ycck { .. });

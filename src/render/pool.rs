@@ -1,10 +1,14 @@
 //! The bounded pool that pixels run on, apart from the runtime that talks to the network.
 
-use super::{Rendered, Scratch, Settings, render_with};
+use super::{Rendered, Scratch, Settings, memory_needed, render_with};
 use crate::error::{Reason, Rejection};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::oneshot;
+
+/// Scratch memory of a picture that takes more than this is given back: a thread must not sit on what
+/// another one needs. Nearly all photographs take less.
+const KEPT: u64 = 48 << 20;
 
 /// What comes of a picture.
 pub type Answer = Result<Rendered, Rejection>;
@@ -12,6 +16,8 @@ pub type Answer = Result<Rendered, Rejection>;
 struct Order {
     bytes: Vec<u8>,
     settings: Arc<Settings>,
+    /// Let go of when the picture is done with, even if nobody waits for the answer any more.
+    held: Box<dyn Send>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -36,10 +42,14 @@ impl Pool {
         Ok(Self { orders })
     }
 
-    /// Renders on a thread of the pool. An order whose caller is gone is skipped.
-    pub async fn render(&self, bytes: Vec<u8>, settings: Arc<Settings>) -> Answer {
+    /// Renders on a thread of the pool. An order whose caller is gone is skipped. `held` is dropped when
+    /// the picture's memory is free again.
+    pub async fn render(&self, bytes: Vec<u8>, settings: Arc<Settings>, held: impl Send + 'static) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.orders.send(Order { bytes, settings, answer }).expect("the threads live as long as the pool");
+        let held = Box::new(held);
+        self.orders
+            .send(Order { bytes, settings, held, answer })
+            .expect("the threads live as long as the pool");
         answered.await.expect("a panic is caught, so every order is answered")
     }
 }
@@ -52,7 +62,13 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
         if order.answer.is_closed() {
             continue;
         }
+        let needed = memory_needed_guarded(&order.bytes, &order.settings).unwrap_or(0);
         let answer = render_guarded(&order.bytes, &order.settings, &mut scratch);
+        drop(order.bytes);
+        if needed > KEPT {
+            scratch = Scratch::default();
+        }
+        drop(order.held);
         // The caller may have given up meanwhile; then nobody wants the answer.
         let _ = order.answer.send(answer);
     }
@@ -60,10 +76,21 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
 
 /// As [`render_with`], but a panic of the engine is a rejection of the picture.
 pub fn render_guarded(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> Answer {
-    let rendered = catch_unwind(AssertUnwindSafe(|| render_with(bytes, settings, scratch)));
-    rendered.unwrap_or_else(|panic| {
+    let answer = guarded(|| render_with(bytes, settings, scratch));
+    if answer.as_ref().is_err_and(|rejection| rejection.reason == Reason::EngineFault) {
         // Whatever it was left in the middle of.
         *scratch = Scratch::default();
+    }
+    answer
+}
+
+/// As [`memory_needed`], but a panic of the engine is a rejection of the picture.
+pub fn memory_needed_guarded(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
+    guarded(|| memory_needed(bytes, settings))
+}
+
+fn guarded<T>(run: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let detail = format!("the image engine panicked: {}; please report it", panic_text(&*panic));
         Err(Rejection::new(Reason::EngineFault, detail))
     })

@@ -4,7 +4,7 @@ pub mod provenance;
 mod s3;
 
 pub use provenance::Provenance;
-pub use s3::{Existing, Object, PutCondition, PutOutcome, Store, Upload};
+pub use s3::{Existing, Got, Object, PutCondition, PutOutcome, Store, Upload};
 
 use std::fmt;
 

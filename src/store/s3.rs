@@ -2,7 +2,7 @@
 
 use super::{Location, Provenance};
 use crate::aws::{self, Clients};
-use crate::error::{Error, Failure, Reason};
+use crate::error::{Barrier, Error, Failure, Reason};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -19,6 +19,14 @@ pub struct Object {
     pub bytes: Vec<u8>,
     /// Without quotes.
     pub etag: String,
+}
+
+/// What a read came to.
+#[derive(Debug)]
+pub enum Got {
+    Object(Object),
+    /// It has so many bytes, more than there is room for: nothing was read.
+    Larger(u64),
 }
 
 /// What is stored where an output belongs.
@@ -65,12 +73,13 @@ impl Store {
         Self { clients }
     }
 
-    /// Reads an object of at most `max_bytes`; memory is taken only for what is within it.
-    pub async fn get(&self, location: &Location, max_bytes: u64) -> Result<Object, Failure> {
+    /// Reads an object of at most `room` bytes; one of more than `max_bytes` is rejected. Memory is taken
+    /// only for what is within both.
+    pub async fn get(&self, location: &Location, room: u64, max_bytes: u64) -> Result<Got, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.get_once(location, max_bytes).await {
+            match self.get_once(location, room, max_bytes).await {
                 // A body cut short or damaged on the way: the SDK retries calls, not bodies.
                 Err(BodyOrFailure::Body(why)) if tries < READS => {
                     tracing::warn!("reading {location} again: {why}");
@@ -80,12 +89,12 @@ impl Store {
                     return Err(Failure::retry(format!("cannot read {location}: {why}")));
                 }
                 Err(BodyOrFailure::Failure(failure)) => return Err(failure),
-                Ok(object) => return Ok(object),
+                Ok(got) => return Ok(got),
             }
         }
     }
 
-    async fn get_once(&self, location: &Location, max_bytes: u64) -> Result<Object, BodyOrFailure> {
+    async fn get_once(&self, location: &Location, room: u64, max_bytes: u64) -> Result<Got, BodyOrFailure> {
         let answer = self
             .clients
             .read
@@ -104,9 +113,12 @@ impl Store {
         if let Some(length) = length.filter(|n| *n > max_bytes) {
             return Err(too_large(length));
         }
+        if let Some(length) = length.filter(|n| *n > room) {
+            return Ok(Got::Larger(length));
+        }
         let etag = answer.e_tag().unwrap_or_default().trim_matches('"').to_owned();
         let bytes = read_body(answer, length, max_bytes, too_large).await?;
-        Ok(Object { bytes, etag })
+        Ok(Got::Object(Object { bytes, etag }))
     }
 
     /// ETag of the object as it is now, without quotes; None if it is gone.
@@ -116,7 +128,7 @@ impl Store {
             Err(e) if e.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
             Err(e) => {
                 let location = Location { bucket: bucket.to_owned(), key: key.to_owned(), version: None };
-                Err(Failure::retry(format!("cannot look at {location}: {}", with_status(&e))))
+                Err(failure(Barrier::Source, "look at", &location, &e))
             }
         }
     }
@@ -128,10 +140,7 @@ impl Store {
         let answer = match answer {
             Ok(answer) => answer,
             Err(e) if e.as_service_error().is_some_and(|e| e.is_not_found()) => return Ok(None),
-            Err(e) => {
-                let line = format!("cannot look at {location}: {}", with_status(&e));
-                return Err(Failure::Retry(Error::new(write_remedy(line, &e))));
-            }
+            Err(e) => return Err(failure(Barrier::Output, "look at", location, &e)),
         };
         let provenance = answer.metadata().and_then(Provenance::from_metadata);
         Ok(Some(Existing { etag: answer.e_tag.unwrap_or_default(), provenance }))
@@ -160,10 +169,7 @@ impl Store {
             Some("PreconditionFailed") => Ok(PutOutcome::ConditionFailed),
             Some("NoSuchKey") if conditional => Ok(PutOutcome::ConditionFailed),
             Some("ConditionalRequestConflict" | "OperationAborted") => Ok(PutOutcome::Conflict),
-            _ => {
-                let line = format!("cannot store {location}: {}", with_status(&e));
-                Err(Failure::Retry(Error::new(write_remedy(line, &e))))
-            }
+            _ => Err(failure(Barrier::Output, "store", location, &e)),
         }
     }
 }
@@ -213,44 +219,63 @@ fn read_failure<E>(location: &Location, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let line = format!("cannot read {location}: {}", with_status(error));
-    match (aws::code(error), status(error)) {
-        (Some("NoSuchBucket"), _) => {
-            Failure::retry(format!("{line} (make the bucket, or check the region and what the event names)"))
-        }
+    let line = || format!("cannot read {location}: {}", with_status(error));
+    match aws::code(error) {
         // 405: the version is a delete marker.
         // A 404 without S3's own code is somebody else's: a proxy, a wrong endpoint.
-        (Some("NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed"), _) => Failure::Gone(Error::new(line)),
-        (Some("InvalidObjectState"), _) => {
-            Failure::reject(Reason::Archived, format!("{line} (restore it from the archive, then redrive)"))
-        }
-        (Some("KeyTooLongError"), _) => Failure::reject(Reason::KeyTooLong, line),
-        // Without s3:ListBucket a missing object is denied, not missing: never deleted on this ground.
-        (_, Some(403)) => Failure::retry(format!(
-            "{line} (allow s3:GetObject, s3:GetObjectVersion and s3:ListBucket on the input bucket to the worker's role)"
-        )),
-        (_, Some(301 | 307)) => {
-            Failure::retry(format!("{line} (the bucket is in another region: set AWS_REGION)"))
-        }
-        _ => Failure::retry(line),
+        Some("NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed") => Failure::Gone(Error::new(line())),
+        Some("InvalidObjectState") => Failure::reject(
+            Reason::Archived,
+            format!("{} (restore it from the archive, then redrive)", line()),
+        ),
+        Some("KeyTooLongError") => Failure::reject(Reason::KeyTooLong, line()),
+        _ => failure(Barrier::Source, "read", location, error),
     }
 }
 
-fn write_remedy<E>(line: String, error: &SdkError<E>) -> String
+/// An error that says nothing of the object: it passes, or somebody has to mend the configuration.
+fn failure<E>(side: Barrier, verb: &str, location: &Location, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    match (aws::code(error), status(error)) {
-        (Some("NoSuchBucket"), _) => {
-            format!("{line} (make the bucket, or check LONGSHORE_OUTPUT_BUCKET and the region)")
+    let line = format!("cannot {verb} {location}: {}", with_status(error));
+    let blocked = |barrier, remedy: &str| Failure::Blocked(barrier, Error::new(format!("{line} ({remedy})")));
+    match (side, aws::code(error), status(error)) {
+        // 400 or 403, by service and mood.
+        (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired"), _) => {
+            blocked(Barrier::Credentials, "waiting for new credentials")
         }
-        (_, Some(403)) => {
-            format!(
-                "{line} (allow s3:PutObject, s3:GetObject and s3:ListBucket on the output bucket to the worker's role)"
-            )
+        (
+            _,
+            Some(
+                "RequestTimeTooSkewed"
+                | "RequestExpired"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "AuthFailure",
+            ),
+            _,
+        ) => blocked(Barrier::Credentials, "check the credentials, the region and this machine's clock"),
+        (Barrier::Output, Some("NoSuchBucket"), _) => {
+            blocked(side, "make the bucket, or check LONGSHORE_OUTPUT_BUCKET and the region")
         }
-        (_, Some(301 | 307)) => format!("{line} (the bucket is in another region: set AWS_REGION)"),
-        _ => line,
+        (_, Some("NoSuchBucket"), _) => {
+            blocked(side, "make the bucket, or check the region and what the event names")
+        }
+        (_, Some(code), _) if code.starts_with("KMS.") => {
+            blocked(side, "mend the key that the bucket is encrypted with, or the worker's right to use it")
+        }
+        (Barrier::Output, _, Some(403)) => blocked(
+            side,
+            "allow s3:PutObject, s3:GetObject and s3:ListBucket on the output bucket to the worker's role",
+        ),
+        // Without s3:ListBucket a missing object is denied, not missing: never deleted on this ground.
+        (_, _, Some(403)) => blocked(
+            side,
+            "allow s3:GetObject, s3:GetObjectVersion and s3:ListBucket on the input bucket to the worker's role",
+        ),
+        (_, _, Some(301 | 307)) => blocked(side, "the bucket is in another region: set AWS_REGION"),
+        _ => Failure::Retry(Error::new(line)),
     }
 }
 

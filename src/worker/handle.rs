@@ -1,8 +1,10 @@
 //! One message, from its body to its settlement.
 
-use crate::error::{Printable, Reason, Rejection};
+use super::breaker::{Breaker, Turn};
+use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
+use crate::ops::Metrics;
 use crate::queue::keeper::{Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
 use serde_json::{Value, json};
@@ -16,6 +18,8 @@ pub struct Handler {
     pub dead_letters: DeadLetters,
     pub max_job_time: Duration,
     pub gate: RwLock<()>,
+    pub breaker: Breaker,
+    pub metrics: Metrics,
     pub reports: Option<mpsc::UnboundedSender<Report>>,
 }
 
@@ -36,6 +40,10 @@ pub enum Ended {
     Finished,
     /// A record may work later; the others are harmless to repeat.
     Retry,
+    /// A record works when the configuration is mended.
+    Blocked { barrier: Barrier, source: String, why: Error },
+    /// The worker leaves before there was an end.
+    Left,
     /// These records never will; all others are finished.
     Rejected { body: String, rejection: Rejection },
 }
@@ -43,6 +51,8 @@ pub enum Ended {
 /// From this delivery on a message runs alone: if it is the one that kills the process, it takes no
 /// neighbour along.
 const SUSPECT_AFTER: u32 = 3;
+/// A first delivery that is denied waits like this many more: 20 s at most instead of 5 s.
+const BLOCKED_WAITS_LIKE: u32 = 2;
 
 pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
     let span = info_span!("message", message_id = message.id, receive_count = message.receive_count);
@@ -54,30 +64,50 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
     .await;
 }
 
+/// Works on a message until there is something to say of it. While the configuration stands in the
+/// way of every picture, that is not yet: the message is kept, under its lease.
 async fn work(handler: &Handler, message: &Message) -> Ended {
-    if message.receive_count >= SUSPECT_AFTER {
-        let _alone = handler.gate.write().await;
-        attempt_in_time(handler, message).await
-    } else {
-        let _together = handler.gate.read().await;
-        attempt_in_time(handler, message).await
+    let mut repeated = message.receive_count > 1;
+    loop {
+        let ended = one_try(handler, message, repeated).await;
+        handler.breaker.tried();
+        let Ended::Blocked { barrier, source, why } = &ended else { return ended };
+        if !handler.breaker.ran_into(*barrier, source, why) {
+            return ended;
+        }
+        match handler.breaker.turn().await {
+            Turn::TryAgain => repeated = true,
+            Turn::GiveBack => return ended,
+            Turn::Leave => return Ended::Left,
+        }
     }
 }
 
-async fn attempt_in_time(handler: &Handler, message: &Message) -> Ended {
+async fn one_try(handler: &Handler, message: &Message, repeated: bool) -> Ended {
+    if message.receive_count >= SUSPECT_AFTER {
+        let _alone = handler.gate.write().await;
+        attempt_in_time(handler, message, repeated).await
+    } else {
+        let _together = handler.gate.read().await;
+        attempt_in_time(handler, message, repeated).await
+    }
+}
+
+async fn attempt_in_time(handler: &Handler, message: &Message, repeated: bool) -> Ended {
     let limit = handler.max_job_time;
-    tokio::time::timeout(limit, attempt(handler, message)).await.unwrap_or_else(|_| {
+    tokio::time::timeout(limit, attempt(handler, message, repeated)).await.unwrap_or_else(|_| {
         warn!("not finished within {} s (--max-job-time)", limit.as_secs());
         Ended::Retry
     })
 }
 
 /// Attempts every record: one that fails takes nothing from its neighbours.
-async fn attempt(handler: &Handler, message: &Message) -> Ended {
+async fn attempt(handler: &Handler, message: &Message, repeated: bool) -> Ended {
     let records = match Event::parse(&message.body) {
         Ok(Event::Records(records)) => records,
         Ok(Event::Noise(noise)) => {
             info!(reason = noise.slug(), "ignored");
+            handler.metrics.ignored(noise.slug());
             return Ended::Finished;
         }
         Err(why) => {
@@ -88,32 +118,39 @@ async fn attempt(handler: &Handler, message: &Message) -> Ended {
     };
     let mut rejected: Vec<(Value, Rejection)> = Vec::new();
     let mut retry = false;
+    let mut blocked = None;
     for Record { meaning, json } in records {
-        match attempt_record(handler, message, meaning).await {
+        let source = meaning.created().map(|c| format!("{}/{}", c.bucket, c.key)).unwrap_or_default();
+        match attempt_record(handler, message, meaning, repeated).await {
             Outcome::Rejected(rejection) => rejected.push((json, rejection)),
             Outcome::Retry(_) => retry = true,
+            Outcome::Blocked(barrier, why) => blocked = Some(Ended::Blocked { barrier, source, why }),
             Outcome::Done(_) | Outcome::Superseded | Outcome::Ignored(_) | Outcome::Gone(_) => {}
         }
     }
     // Rejected records wait until no record is to be tried again, or each retry would send them once
     // more. If that never comes, the queue moves the whole body after its last receive.
+    if let Some(blocked) = blocked {
+        return blocked;
+    }
     if retry {
         return Ended::Retry;
     }
     if rejected.is_empty() { Ended::Finished } else { dead_letter(rejected) }
 }
 
-async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning) -> Outcome {
+async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, repeated: bool) -> Outcome {
     let started = Instant::now();
     let (created, outcome) = match meaning {
         Meaning::Created(created) => {
-            let outcome = job::run(&handler.context, &created, message.receive_count > 1).await;
+            let outcome = job::run(&handler.context, &created, repeated).await;
             (Some(created), outcome)
         }
         Meaning::Noise(noise) => (None, Outcome::Ignored(noise)),
         Meaning::Malformed(why) => (None, Outcome::Rejected(Rejection::new(Reason::Malformed, why))),
     };
     log(created.as_ref(), &outcome);
+    handler.tell(&outcome);
     if let Some(reports) = &handler.reports {
         let elapsed = started.elapsed();
         let report =
@@ -122,6 +159,19 @@ async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning) 
         let _ = reports.send(report);
     }
     outcome
+}
+
+impl Handler {
+    fn tell(&self, outcome: &Outcome) {
+        self.metrics.record(outcome);
+        match outcome {
+            Outcome::Done(made) if made.outputs.iter().any(|o| o.written) => self.breaker.stored(),
+            Outcome::Done(made) if !made.outputs.is_empty() => self.breaker.read(),
+            Outcome::Gone(_) => self.breaker.read(),
+            Outcome::Rejected(rejection) if rejection.reason.is_of_the_bytes() => self.breaker.read(),
+            _ => {}
+        }
+    }
 }
 
 fn log(created: Option<&Created>, outcome: &Outcome) {
@@ -137,7 +187,9 @@ fn log(created: Option<&Created>, outcome: &Outcome) {
             let detail = Printable(&rejection.detail);
             warn!(bucket, %key, reason = rejection.reason.slug(), "rejected: {detail}");
         }
-        Outcome::Retry(error) => warn!(bucket, %key, "will be tried again: {error}"),
+        Outcome::Retry(error) | Outcome::Blocked(_, error) => {
+            warn!(bucket, %key, "will be tried again: {error}");
+        }
     }
 }
 
@@ -162,22 +214,28 @@ fn dead_letter(mut rejected: Vec<(Value, Rejection)>) -> Ended {
 /// The only place where a message is let go. It is deleted last: after its outputs are stored, or
 /// after the dead-letter queue has it. A crash in between costs a repetition, never a picture.
 async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended) {
-    let again = || {
-        let delay = back_off(message.receive_count);
+    let again = |receive_count| {
+        let delay = back_off(receive_count);
         info!("back to the queue for {:.0} s", delay.as_secs_f64());
         Settlement::Retry(delay)
     };
     let settlement = match ended {
         Ended::Finished => Settlement::Delete,
-        Ended::Retry => again(),
+        Ended::Retry => again(message.receive_count),
+        // Somebody has to mend something first, or it is gone and S3 does not say so.
+        Ended::Blocked { .. } => again(message.receive_count + BLOCKED_WAITS_LIKE),
+        Ended::Left => Settlement::Release,
         Ended::Rejected { body, rejection } => {
             let letter = DeadLetter { message, body, rejection: &rejection };
             match handler.dead_letters.send(&letter).await {
-                Ok(()) => Settlement::DeadLettered,
+                Ok(()) => {
+                    handler.metrics.dead_lettered(rejection.reason.slug());
+                    Settlement::DeadLettered
+                }
                 // SQS moves it after its last receive; until then nothing is lost.
                 Err(why) => {
                     error!("{why}");
-                    again()
+                    again(message.receive_count)
                 }
             }
         }

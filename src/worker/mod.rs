@@ -1,15 +1,20 @@
 //! The loop: receive, hold, run, settle; and how it leaves.
 
+mod breaker;
 mod handle;
+mod protection;
 
 pub use handle::{Ended, Report};
 
 use crate::config::Config;
 use crate::job::Context;
-use crate::ops::{Health, Phase, Shutdown};
+use crate::ops::admin::Admin;
+use crate::ops::{Health, Metrics, Phase, Shutdown, Trouble};
 use crate::queue::keeper::Settlement;
 use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
+use breaker::Breaker;
 use handle::{Handler, handle};
+use protection::Protection;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +33,10 @@ pub struct Worker {
     wait: Duration,
     visibility: Duration,
     drain_budget: Duration,
+    protection: Protection,
     failures: u32,
+    /// Receives in a row that were not answered at all.
+    dead_polls: u32,
 }
 
 /// What a worker did, told when it has left.
@@ -39,11 +47,20 @@ pub struct Farewell {
     pub still_held: usize,
 }
 
-/// A job panicked outside the image engine, or the loop did: the process should end non-zero.
+/// Why the process should be replaced; it ends non-zero.
 #[derive(Debug, thiserror::Error)]
-#[error("a task of the worker panicked: {0}")]
-pub struct Panicked(String);
+pub enum Broken {
+    /// A job panicked outside the image engine, or the loop did.
+    #[error("a task of the worker panicked: {0}")]
+    Panicked(String),
+    #[error(
+        "no receive was answered {DEAD_POLLS} times in a row: stopping, as a new process may have better luck"
+    )]
+    DeadPolls,
+}
 
+/// Three black holes in a row are the network's or the process's; ECS starts another elsewhere.
+const DEAD_POLLS: u32 = 3;
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// SQS answers with `OverLimit` until messages in flight are done with.
 const OVER_LIMIT_PAUSE: Duration = Duration::from_secs(5);
@@ -58,17 +75,21 @@ impl Worker {
         dead_letters: DeadLetters,
         context: Context,
         shutdown: Shutdown,
+        metrics: Metrics,
     ) -> Self {
+        let trouble = Trouble::default();
         let handler = Handler {
             context,
             dead_letters,
             max_job_time: config.max_job_time,
             // Third deliveries take the gate alone, all others together.
             gate: RwLock::new(()),
+            breaker: Breaker::new(trouble.clone(), shutdown.clone()),
+            metrics,
             reports: None,
         };
         Self {
-            health: Health::new(Arc::clone(&keeper), config.wait, config.visibility),
+            health: Health::new(Arc::clone(&keeper), trouble, config.wait, config.visibility),
             queue,
             keeper,
             handler: Arc::new(handler),
@@ -77,7 +98,9 @@ impl Worker {
             wait: config.wait,
             visibility: config.visibility,
             drain_budget: config.drain_budget(),
+            protection: Protection::new(config.task_protection, config.max_job_time),
             failures: 0,
+            dead_polls: 0,
         }
     }
 
@@ -89,8 +112,13 @@ impl Worker {
         self
     }
 
-    pub fn health(&self) -> Health {
-        self.health.clone()
+    /// What the admin port serves.
+    pub fn admin(&self) -> Admin {
+        Admin {
+            health: self.health.clone(),
+            metrics: self.handler.metrics.clone(),
+            keeper: Arc::clone(&self.keeper),
+        }
     }
 
     /// Works until shutdown is asked for and done.
@@ -98,7 +126,7 @@ impl Worker {
     /// # Errors
     ///
     /// A task panicked. What it held has been handed back.
-    pub async fn run(mut self) -> Result<Farewell, Panicked> {
+    pub async fn run(mut self) -> Result<Farewell, Broken> {
         let mut jobs = JoinSet::new();
         let panicked = self.receive_and_run(&mut jobs).await.err();
         self.drain(&mut jobs).await;
@@ -106,24 +134,46 @@ impl Worker {
         panicked.map_or(Ok(farewell), Err)
     }
 
-    async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Panicked> {
+    async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Broken> {
         while let Some(places) = self.places(jobs).await? {
+            self.protection.take().await;
             match self.receive(places.len()).await {
                 None => return Ok(()),
                 Some(Ok(messages)) => {
-                    self.failures = 0;
+                    (self.failures, self.dead_polls) = (0, 0);
                     self.health.polled();
+                    let idle = messages.is_empty() && jobs.is_empty();
                     self.take(messages, places, jobs);
+                    if idle {
+                        self.offer_to_be_stopped().await;
+                    }
                 }
-                Some(Err(error)) => self.pause(&error).await,
+                Some(Err(error)) => {
+                    self.dead_polls = if error.is_silence() { self.dead_polls + 1 } else { 0 };
+                    if self.dead_polls == DEAD_POLLS {
+                        error!("{error}");
+                        return Err(Broken::DeadPolls);
+                    }
+                    self.pause(&error).await;
+                }
             }
         }
         Ok(())
     }
 
+    /// With nothing to do, a protected task is unprotected for a moment.
+    async fn offer_to_be_stopped(&mut self) {
+        if self.protection.drop_it().await {
+            tokio::select! {
+                () = self.shutdown.reached(Phase::Draining) => {}
+                () = tokio::time::sleep(protection::GAP) => {}
+            }
+        }
+    }
+
     /// Free places, at least one and at most ten: a message is asked for only when it can be started.
     /// None when it is time to stop.
-    async fn places(&self, jobs: &mut JoinSet<()>) -> Result<Option<Vec<OwnedSemaphorePermit>>, Panicked> {
+    async fn places(&self, jobs: &mut JoinSet<()>) -> Result<Option<Vec<OwnedSemaphorePermit>>, Broken> {
         let one = loop {
             let semaphore = Arc::clone(&self.places);
             tokio::select! {
@@ -132,26 +182,37 @@ impl Worker {
                 Some(ended) = jobs.join_next() => check(ended)?,
                 place = semaphore.acquire_owned() => break place.expect("the semaphore is never closed"),
                 // Full for long is no sign of death.
-                () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    self.health.busy();
+                    self.handler.breaker.make_room();
+                }
             }
         };
-        // Nothing new beside a message that is suspected of killing the process.
         loop {
             tokio::select! {
                 biased;
                 () = self.shutdown.reached(Phase::Draining) => return Ok(None),
                 Some(ended) = jobs.join_next() => check(ended)?,
-                _ = self.handler.gate.read() => break,
+                () = self.ready_for_more() => break,
                 () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
             }
         }
         let mut places = vec![one];
-        while places.len() < 10
+        // While the breaker is open, one message is enough to find out.
+        let most = if self.handler.breaker.is_open() { 1 } else { 10 };
+        while places.len() < most
             && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
         {
             places.push(place);
         }
         Ok(Some(places))
+    }
+
+    /// Nothing new beside a message that is suspected of killing the process, nor while the
+    /// configuration keeps every picture from working.
+    async fn ready_for_more(&self) {
+        drop(self.handler.gate.read().await);
+        self.handler.breaker.passable().await;
     }
 
     /// One receive, awaited to its end whatever happens: SQS may already have handed its messages to
@@ -256,9 +317,9 @@ impl Worker {
     }
 }
 
-fn check(ended: Result<(), JoinError>) -> Result<(), Panicked> {
+fn check(ended: Result<(), JoinError>) -> Result<(), Broken> {
     match ended {
-        Err(e) if e.is_panic() => Err(Panicked(e.to_string())),
+        Err(e) if e.is_panic() => Err(Broken::Panicked(e.to_string())),
         _ => Ok(()),
     }
 }

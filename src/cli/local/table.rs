@@ -41,10 +41,10 @@ impl Row {
             Outcome::Ignored(noise) => State::Skipped(format!("ignored: {}", noise.slug())),
             Outcome::Gone(error) => State::Skipped(format!("gone: {error}")),
             Outcome::Rejected(rejection) => State::Failed(format!("rejected, {rejection}")),
-            Outcome::Retry(error) if report.receive_count >= deliveries => {
+            Outcome::Retry(error) | Outcome::Blocked(_, error) if report.receive_count >= deliveries => {
                 State::Failed(format!("given up after {deliveries} tries: {error}"))
             }
-            Outcome::Retry(error) => State::Retrying(error.to_string()),
+            Outcome::Retry(error) | Outcome::Blocked(_, error) => State::Retrying(error.to_string()),
         };
     }
 

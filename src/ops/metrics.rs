@@ -1,0 +1,176 @@
+//! What the worker counts, as Prometheus text.
+//!
+//! The counters of messages are read off the keeper's book when asked for, all under one lock, so that
+//! `received = deleted + dead_lettered + retried + released + ownership_lost + in_flight` holds in
+//! every answer.
+
+use crate::job::Outcome;
+use crate::queue::Counts;
+use metrics::{Counter, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Cheap to clone; every clone counts into the same figures.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    samples: Arc<AtomicU64>,
+}
+
+/// Samples wait one by one until they are put into their buckets: often enough, even if nobody ever asks.
+const SAMPLES_BETWEEN_UPKEEPS: u64 = 1024;
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+/// Seconds: pictures take tens of milliseconds, large ones seconds.
+const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+const STAGE_SECONDS: &str = "longshore_stage_seconds";
+const LEASE_LAG_SECONDS: &str = "longshore_lease_lag_seconds";
+
+/// Name, help.
+const COUNTERS: [(&str, &str); 8] = [
+    ("longshore_messages_received_total", "Messages received, redeliveries while the job runs not counted."),
+    ("longshore_messages_deleted_total", "Messages deleted after all their work was done."),
+    (
+        "longshore_messages_dead_lettered_total",
+        "Messages deleted after a copy was stored in the dead-letter queue.",
+    ),
+    ("longshore_messages_retried_total", "Messages that were made visible again after a back-off."),
+    ("longshore_messages_released_total", "Messages handed back at once because the worker left."),
+    ("longshore_messages_ownership_lost_total", "Messages whose receipt handle was not valid any more."),
+    ("longshore_messages_redelivered_total", "Messages received again while their job ran."),
+    ("longshore_records_total", "Records of messages, by outcome and reason."),
+];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &TIMES)
+            .expect("the buckets are not empty");
+        let recorder = builder.build_recorder();
+        for (name, help) in COUNTERS {
+            recorder.describe_counter(name.into(), Some(Unit::Count), help.into());
+        }
+        let gauge = "longshore_messages_in_flight";
+        recorder.describe_gauge(gauge.into(), None, "Messages in our hands now.".into());
+        recorder.describe_histogram(STAGE_SECONDS.into(), None, "Time of each stage of a picture.".into());
+        let help = "How late leases were renewed.";
+        recorder.describe_histogram(LEASE_LAG_SECONDS.into(), None, help.into());
+        Self { handle: recorder.handle(), recorder: Arc::new(recorder), samples: Arc::default() }
+    }
+}
+
+impl Metrics {
+    /// One record has come to its end.
+    pub fn record(&self, outcome: &Outcome) {
+        let (name, reason) = match outcome {
+            Outcome::Done(_) => ("done", ""),
+            Outcome::Superseded => ("superseded", ""),
+            Outcome::Ignored(noise) => ("ignored", noise.slug()),
+            Outcome::Gone(_) => ("gone", ""),
+            Outcome::Rejected(rejection) => ("rejected", rejection.reason.slug()),
+            Outcome::Retry(_) => ("retry", ""),
+            Outcome::Blocked(barrier, _) => ("blocked", barrier.slug()),
+        };
+        self.count_record(name, reason);
+        if let Outcome::Done(made) = outcome
+            && !made.outputs.is_empty()
+        {
+            let stages = &made.stages;
+            for (stage, time) in [
+                ("download", made.download),
+                ("decode", stages.decode),
+                ("resize", stages.resize),
+                ("encode", stages.encode),
+                ("upload", made.upload),
+            ] {
+                self.time(STAGE_SECONDS, &[("stage", stage)], time);
+            }
+        }
+    }
+
+    /// A whole message was noise.
+    pub fn ignored(&self, reason: &'static str) {
+        self.count_record("ignored", reason);
+    }
+
+    /// A copy is in the dead-letter queue.
+    pub fn dead_lettered(&self, reason: &'static str) {
+        let name = "longshore_dead_letters_total";
+        self.recorder.register_counter(&key(name, &[("reason", reason)]), &METADATA).increment(1);
+    }
+
+    /// How late a lease was renewed.
+    pub fn lease_lag(&self, lag: Duration) {
+        self.time(LEASE_LAG_SECONDS, &[], lag);
+    }
+
+    fn count_record(&self, outcome: &'static str, reason: &'static str) {
+        let labels = [("outcome", outcome), ("reason", reason)];
+        self.recorder.register_counter(&key("longshore_records_total", &labels), &METADATA).increment(1);
+    }
+
+    fn time(&self, name: &'static str, labels: &[(&'static str, &'static str)], time: Duration) {
+        self.recorder.register_histogram(&key(name, labels), &METADATA).record(time.as_secs_f64());
+        if self.samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_BETWEEN_UPKEEPS
+            == SAMPLES_BETWEEN_UPKEEPS - 1
+        {
+            self.handle.run_upkeep();
+        }
+    }
+
+    /// The Prometheus text format, with the messages' counters as they are in the book.
+    pub fn render(&self, counts: Counts, in_flight: usize) -> String {
+        let totals = [
+            counts.received,
+            counts.deleted,
+            counts.dead_lettered,
+            counts.retried,
+            counts.released,
+            counts.ownership_lost,
+            counts.redelivered,
+        ];
+        for ((name, _), total) in COUNTERS.iter().zip(totals) {
+            let counter: Counter = self.recorder.register_counter(&key(name, &[]), &METADATA);
+            counter.absolute(total);
+        }
+        let gauge = self.recorder.register_gauge(&key("longshore_messages_in_flight", &[]), &METADATA);
+        gauge.set(in_flight as f64);
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+    let told = labels.iter().filter(|(_, value)| !value.is_empty());
+    let labels: Vec<Label> = told.map(|(name, value)| Label::from_static_parts(name, value)).collect();
+    Key::from_parts(SharedString::const_str(name), labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Noise;
+
+    #[test]
+    fn counters_are_told_with_their_labels_and_histograms_with_buckets() {
+        let metrics = Metrics::default();
+        metrics.record(&Outcome::Ignored(Noise::TestEvent));
+        metrics.lease_lag(Duration::from_millis(3));
+        let counts = Counts { received: 7, deleted: 4, retried: 1, ..Counts::default() };
+        let text = metrics.render(counts, 2);
+        for line in [
+            r#"longshore_records_total{outcome="ignored",reason="test-event"} 1"#,
+            "longshore_messages_received_total 7",
+            "longshore_messages_released_total 0",
+            "longshore_messages_in_flight 2",
+            r#"longshore_lease_lag_seconds_bucket{le="0.005"} 1"#,
+            "# TYPE longshore_messages_deleted_total counter",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+}
