@@ -4,7 +4,8 @@
 mod values;
 mod work;
 
-pub use work::{Config, LogFormat, LogSettings, SuffixCase, TaskProtection};
+pub use values::parse_time;
+pub use work::{Config, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;
 use crate::render::spec::{self, DEFAULT_RENDITIONS};

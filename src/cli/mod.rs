@@ -1,7 +1,11 @@
 //! The words a person types, with their environment names. Nothing is checked here: `config`
 //! reads all values together, so that all mistakes are reported at once.
 
+mod backfill;
 mod completions;
+mod confirm;
+mod connect;
+mod dlq;
 mod healthcheck;
 mod local;
 mod render;
@@ -37,6 +41,10 @@ pub enum Command {
     Render(render::Args),
     /// Asks the worker in this container whether it is alive; exits 0 if it is, 1 if not.
     Healthcheck(healthcheck::Args),
+    /// Queues pictures that have no rendition yet, or one made with other settings.
+    Backfill(backfill::Args),
+    /// Looks at the dead-letter queue, and puts right what is in it.
+    Dlq(dlq::Args),
     /// Prints a completion script for a shell.
     Completions(completions::Args),
 }
@@ -54,6 +62,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Local(args) => local::run(args),
         Command::Render(args) => render::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     ExitCode::from(code)

@@ -62,13 +62,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
             }
         },
     };
-    let connection = Connection {
-        region: config.region.clone(),
-        endpoint_url: config.endpoint_url.clone(),
-        profile: config.profile.clone(),
-        credentials: None,
-    };
-    let worker = match build(config, &connection, shutdown.clone(), None).await {
+    let worker = match build(config, &connection(config), shutdown.clone(), None).await {
         Ok(worker) => worker,
         Err(e) => return failed(&format!("cannot start a thread: {e}")),
     };
@@ -103,6 +97,20 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         }
         Err(broken) => failed(&broken.to_string()),
     }
+}
+
+fn connection(config: &Config) -> Connection {
+    Connection {
+        region: config.region.clone(),
+        endpoint_url: config.endpoint_url.clone(),
+        profile: config.profile.clone(),
+        credentials: None,
+    }
+}
+
+/// The clients of the service, for commands that do as it does.
+pub async fn clients(config: &Config) -> Clients {
+    Clients::connect(&connection(config), config.wait, config.visibility).await
 }
 
 /// The very worker of the service; `local` runs it too.

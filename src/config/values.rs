@@ -108,7 +108,8 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim())
 }
 
-fn parse_time(text: &str) -> Option<Duration> {
+/// A time like `90`, `90s`, `1500ms`, `2m`, `1h`.
+pub fn parse_time(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text);
     let number: u64 = number.parse().ok()?;
     match unit {

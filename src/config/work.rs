@@ -82,6 +82,50 @@ fn default_memory_budget() -> u64 {
 /// Between the end of draining and SIGKILL: releases, the last log lines, the exit.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
+/// Which queue, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    pub queue_url: String,
+    pub dlq_url: Option<String>,
+    pub region: Option<String>,
+    pub endpoint_url: Option<String>,
+    pub profile: Option<String>,
+}
+
+impl QueueConfig {
+    /// # Errors
+    ///
+    /// All mistakes, a line each, with the remedy.
+    pub fn read(work: &WorkArgs) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::default();
+        let config = Self::read_with(work, &mut reader);
+        reader.finish(config)
+    }
+
+    fn read_with(work: &WorkArgs, reader: &mut Reader) -> Self {
+        let config = Self {
+            queue_url: queue_url(reader, work),
+            dlq_url: optional_url(reader, "--dlq-url", &work.dlq_url),
+            region: region(reader, work),
+            endpoint_url: optional_url(reader, "--endpoint-url", &work.endpoint_url),
+            profile: present(&work.profile).map(str::to_owned),
+        };
+        config.check_dead_letters(reader);
+        config
+    }
+
+    fn check_dead_letters(&self, reader: &mut Reader) {
+        if self.dlq_url.as_ref().is_some_and(|dlq| *dlq == self.queue_url) {
+            reader.mistake("--dlq-url is the queue itself: rejected messages would come back for ever");
+        }
+        if self.dlq_url.as_ref().is_some_and(|dlq| dlq.ends_with(".fifo")) {
+            reader.mistake(
+                "--dlq-url names a FIFO queue: a standard queue's dead letters go to a standard queue; name one",
+            );
+        }
+    }
+}
+
 impl Config {
     /// # Errors
     ///
@@ -93,9 +137,14 @@ impl Config {
             reader.time("--stop-timeout", &work.stop_timeout, Duration::from_secs(30), 8..=7200);
         // A parked receive is awaited when draining: with 20 s it would eat the default budget.
         let wait = Duration::from_secs(if stop_timeout >= Duration::from_secs(60) { 20 } else { 10 });
+        let QueueConfig { queue_url, dlq_url, region, endpoint_url, profile } =
+            QueueConfig::read_with(work, &mut reader);
         let config = Self {
-            queue_url: queue_url(&mut reader, work),
-            dlq_url: optional_url(&mut reader, "--dlq-url", &work.dlq_url),
+            queue_url,
+            dlq_url,
+            region,
+            endpoint_url,
+            profile,
             concurrency: reader.whole("--concurrency", &work.concurrency, 2 * render.threads, 1..=1000),
             memory_budget: reader.size(
                 "--memory-budget",
@@ -132,9 +181,6 @@ impl Config {
                 &[("ignore", SuffixCase::Ignore), ("match", SuffixCase::Match)],
             ),
             cache_control: cache_control(&mut reader, work),
-            region: region(&mut reader, work),
-            endpoint_url: optional_url(&mut reader, "--endpoint-url", &work.endpoint_url),
-            profile: present(&work.profile).map(str::to_owned),
             admin_addr: admin_addr(&mut reader, work),
             log: log_settings(&mut reader, work),
             render,
@@ -157,14 +203,6 @@ impl Config {
                 STOP_MARGIN.as_secs(),
                 self.stop_timeout.as_secs()
             ));
-        }
-        if self.dlq_url.as_ref().is_some_and(|dlq| *dlq == self.queue_url) {
-            reader.mistake("--dlq-url is the queue itself: rejected messages would come back for ever");
-        }
-        if self.dlq_url.as_ref().is_some_and(|dlq| dlq.ends_with(".fifo")) {
-            reader.mistake(
-                "--dlq-url names a FIFO queue: a standard queue's dead letters go to a standard queue; name one",
-            );
         }
         self.check_loops(reader);
     }

@@ -5,7 +5,7 @@ mod recent;
 mod renditions;
 mod rules;
 
-pub use renditions::{Context, Made, Output, run};
+pub use renditions::{Context, Made, Output, run, settings_hashes};
 pub use rules::Rules;
 
 use crate::error::{Barrier, Error, Rejection};

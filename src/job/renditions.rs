@@ -61,12 +61,11 @@ const TURNS: u32 = 5;
 impl Context {
     pub fn new(config: &Config, store: Store, pool: Pool) -> Self {
         let settings = &config.render.settings;
-        let hash = |spec: &crate::render::Spec| settings_hash(&format!("{spec};icc={:?}", settings.icc));
         Self {
             store,
             rules: Rules::new(config),
             pool,
-            hashes: settings.specs.iter().map(hash).collect(),
+            hashes: settings_hashes(settings),
             settings: Arc::new(settings.clone()),
             output_bucket: config.output_bucket.clone(),
             cache_control: config.cache_control.clone(),
@@ -79,6 +78,12 @@ impl Context {
     fn output(&self, name: &str, key: &str) -> Location {
         Location { bucket: self.output_bucket.clone(), key: format!("{name}/{key}"), version: None }
     }
+}
+
+/// One hash a rendition, in the order of the specs: what an output says of how it was made.
+pub fn settings_hashes(settings: &Settings) -> Vec<String> {
+    let hash = |spec: &crate::render::Spec| settings_hash(&format!("{spec};icc={:?}", settings.icc));
+    settings.specs.iter().map(hash).collect()
 }
 
 /// Tells renditions made with other settings. Half a SHA-256 is enough to tell, and short to store.

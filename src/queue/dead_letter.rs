@@ -1,12 +1,10 @@
 //! The dead-letter queue: what can never work goes there at once, with its reason.
 
 use super::Message;
+use super::sqs::trace_attribute;
 use crate::aws::{self, Clients};
 use crate::error::{Error, Printable, Rejection};
-use aws_sdk_sqs::types::{
-    MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
-    QueueAttributeName,
-};
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeNameForSends, QueueAttributeName};
 use std::sync::Mutex;
 
 /// A body on its way to the dead-letter queue.
@@ -54,12 +52,10 @@ impl DeadLetters {
             }
         }
         if let Some(trace) = &letter.message.trace_header {
-            let value = MessageSystemAttributeValue::builder()
-                .data_type("String")
-                .string_value(trace)
-                .build()
-                .expect("the data type is given");
-            send = send.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
+            send = send.message_system_attributes(
+                MessageSystemAttributeNameForSends::AwsTraceHeader,
+                trace_attribute(trace),
+            );
         }
         send.send().await.map_err(|e| {
             if aws::code(&e).is_some_and(|code| code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")) {
@@ -79,7 +75,7 @@ impl DeadLetters {
         if let Some(url) = known {
             return Ok(url);
         }
-        let url = self.find().await?;
+        let url = find(&self.clients, &self.queue_url).await?;
         *self.url.lock().expect("held for a store only") = Some(url.clone());
         Ok(url)
     }
@@ -90,41 +86,40 @@ impl DeadLetters {
             self.url.lock().expect("held for a store only").take_if(|known| known == url);
         }
     }
+}
 
-    async fn find(&self) -> Result<String, Error> {
-        let remedy = "set LONGSHORE_DLQ_URL, or give the queue a redrive policy";
-        let fail = |why: String| {
-            Error::new(format!("cannot find the dead-letter queue of {}: {why} ({remedy})", self.queue_url))
-        };
-        let attributes = self
-            .clients
-            .send
-            .get_queue_attributes()
-            .queue_url(&self.queue_url)
-            .attribute_names(QueueAttributeName::RedrivePolicy)
-            .send()
-            .await
-            .map_err(|e| fail(aws::explain(&e)))?;
-        let policy = attributes.attributes().and_then(|a| a.get(&QueueAttributeName::RedrivePolicy));
-        let policy = policy.ok_or_else(|| fail("it has no redrive policy".into()))?;
-        let policy: serde_json::Value = serde_json::from_str(policy).map_err(|e| fail(e.to_string()))?;
-        let arn = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
-        // arn:aws:sqs:REGION:ACCOUNT:NAME
-        let parts: Vec<&str> = arn.split(':').collect();
-        let &[_, _, "sqs", _, account, name] = parts.as_slice() else {
-            return Err(fail(format!("its redrive policy names {arn:?}")));
-        };
-        let answer = self
-            .clients
-            .send
-            .get_queue_url()
-            .queue_name(name)
-            .queue_owner_aws_account_id(account)
-            .send()
-            .await
-            .map_err(|e| fail(aws::explain(&e)))?;
-        answer.queue_url.ok_or_else(|| fail("SQS gave no URL for it".into()))
-    }
+/// The dead-letter queue that a queue's redrive policy names.
+pub async fn find(clients: &Clients, queue_url: &str) -> Result<String, Error> {
+    let remedy = "set LONGSHORE_DLQ_URL, or give the queue a redrive policy";
+    let fail = |why: String| {
+        Error::new(format!("cannot find the dead-letter queue of {}: {why} ({remedy})", queue_url))
+    };
+    let attributes = clients
+        .send
+        .get_queue_attributes()
+        .queue_url(queue_url)
+        .attribute_names(QueueAttributeName::RedrivePolicy)
+        .send()
+        .await
+        .map_err(|e| fail(aws::explain(&e)))?;
+    let policy = attributes.attributes().and_then(|a| a.get(&QueueAttributeName::RedrivePolicy));
+    let policy = policy.ok_or_else(|| fail("it has no redrive policy".into()))?;
+    let policy: serde_json::Value = serde_json::from_str(policy).map_err(|e| fail(e.to_string()))?;
+    let arn = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
+    // arn:aws:sqs:REGION:ACCOUNT:NAME
+    let parts: Vec<&str> = arn.split(':').collect();
+    let &[_, _, "sqs", _, account, name] = parts.as_slice() else {
+        return Err(fail(format!("its redrive policy names {arn:?}")));
+    };
+    let answer = clients
+        .send
+        .get_queue_url()
+        .queue_name(name)
+        .queue_owner_aws_account_id(account)
+        .send()
+        .await
+        .map_err(|e| fail(aws::explain(&e)))?;
+    answer.queue_url.ok_or_else(|| fail("SQS gave no URL for it".into()))
 }
 
 fn text_attribute(value: String) -> MessageAttributeValue {

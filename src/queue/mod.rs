@@ -3,11 +3,12 @@
 mod book;
 mod dead_letter;
 pub mod keeper;
+pub mod letters;
 mod sqs;
 
 pub use dead_letter::{DeadLetter, DeadLetters};
 pub use keeper::{Counts, Keeper, Lease};
-pub use sqs::{Entry, EntryError, Queue, ReceiveError};
+pub use sqs::{Entry, EntryError, Queue, ReceiveError, send_batch};
 
 use std::time::Instant;
 

@@ -5,7 +5,8 @@ use crate::aws::{self, Clients};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    MessageSystemAttributeName as Attribute,
+    MessageSystemAttributeName as Attribute, MessageSystemAttributeNameForSends as Sends,
+    MessageSystemAttributeValue, SendMessageBatchRequestEntry,
 };
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,13 @@ pub struct Entry {
 }
 
 /// Why one entry of a batch failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// The receipt handle is not valid any more: the message belongs to someone else, or is gone.
+    #[error("{0}")]
     OwnershipLost(String),
     /// Could work next time.
+    #[error("{0}")]
     Transient(String),
 }
 
@@ -143,6 +146,43 @@ impl Queue {
             Err(e) => vec![Err(EntryError::Transient(aws::explain(&e))); receipts.len()],
         }
     }
+}
+
+/// Sends a body to a queue. Err: why not, in one line.
+pub async fn send(
+    clients: &Clients,
+    url: &str,
+    body: &str,
+    trace_header: Option<&str>,
+) -> Result<(), String> {
+    let mut send = clients.send.send_message().queue_url(url).message_body(body);
+    if let Some(trace) = trace_header {
+        send = send.message_system_attributes(Sends::AwsTraceHeader, trace_attribute(trace));
+    }
+    send.send().await.map(|_| ()).map_err(|e| aws::explain(&e))
+}
+
+/// Sends up to ten bodies. One result a body, in order.
+pub async fn send_batch(clients: &Clients, url: &str, bodies: &[String]) -> Vec<Result<(), String>> {
+    let entry = |(id, body): (usize, &String)| {
+        let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body);
+        entry.build().expect("id and body are given")
+    };
+    let entries = bodies.iter().enumerate().map(entry).collect();
+    match clients.send.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await {
+        Ok(answer) => {
+            let done = answer.successful().iter().map(|e| e.id.as_str());
+            let results = per_entry(bodies.len(), done, answer.failed());
+            results.into_iter().map(|r| r.map_err(|e| e.to_string())).collect()
+        }
+        Err(e) => vec![Err(aws::explain(&e)); bodies.len()],
+    }
+}
+
+/// The trace header, as a send takes it along.
+pub fn trace_attribute(trace: &str) -> MessageSystemAttributeValue {
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace);
+    value.build().expect("the data type is given")
 }
 
 fn read(message: aws_sdk_sqs::types::Message, received_at: Instant) -> Message {

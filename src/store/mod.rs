@@ -1,5 +1,6 @@
 //! The buckets, as a job sees them.
 
+pub mod listing;
 pub mod provenance;
 mod s3;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Store {
-    clients: Clients,
+    pub(super) clients: Clients,
 }
 
 /// A source object, read whole.

@@ -1,0 +1,210 @@
+//! `longshore backfill`: pictures that were there before the queue was, or before the settings.
+
+mod enqueue;
+mod plan;
+
+use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured, work};
+use crate::config::{Config, LogFormat, LogSettings, parse_time};
+use crate::error::{Error, Printable};
+use crate::job::Rules;
+use crate::ops::{Phase, Shutdown, logs};
+use crate::store::Store;
+use enqueue::Enqueuer;
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use plan::{Candidates, Plan, Why};
+use serde_json::json;
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Bucket to look through. [default: the one in --input-buckets, if it is one]
+    #[arg(long, value_name = "BUCKET")]
+    bucket: Option<String>,
+    /// Only keys that start with this. [default: --input-prefix]
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Only pictures without a rendition; those made with other settings or of other bytes stay as they
+    /// are. Much cheaper: reads lists only.
+    #[arg(long)]
+    missing: bool,
+    /// Only objects stored within this time, like 24h.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only keys after this one: goes on where an earlier run stopped.
+    #[arg(long, value_name = "KEY")]
+    start_after: Option<String>,
+    /// Messages sent a second at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 500)]
+    rate: u32,
+    /// Sends nothing, only tells what would be sent.
+    #[arg(long)]
+    dry_run: bool,
+    /// Output for programs: a JSON object a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    render: RenderArgs,
+}
+
+/// Outputs looked at together.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// What was done so far.
+#[derive(Debug, Default)]
+struct Tally {
+    seen: u64,
+    missing: u64,
+    outdated: u64,
+    /// Everything up to this key is dealt with.
+    last: Option<String>,
+}
+
+pub fn run(args: &Args) -> u8 {
+    let (config, plan) = match read(args) {
+        Ok(read) => read,
+        Err(mistakes) => return misconfigured(&mistakes),
+    };
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&format!("cannot start the runtime: {e}")),
+    };
+    runtime.block_on(async {
+        match Shutdown::on_signals() {
+            Ok(shutdown) => go_through(args, &config, plan, &shutdown).await,
+            Err(e) => failed(&format!("cannot handle signals: {e}")),
+        }
+    })
+}
+
+fn failed(line: &str) -> u8 {
+    eprintln!("error: {line}");
+    FAILED
+}
+
+fn read(args: &Args) -> Result<(Config, Plan), Vec<String>> {
+    let config = Config::read(&args.work, &args.render);
+    let mut mistakes = config.as_ref().err().cloned().unwrap_or_default();
+    let since = args.since.as_deref().map(|text| (text, parse_time(text)));
+    if let Some((text, None)) = since {
+        mistakes.push(format!("--since is {text:?}: write a time like 90m or 24h"));
+    }
+    if args.rate == 0 {
+        mistakes.push("--rate is 0: write how many messages a second, like 500".into());
+    }
+    let known = config.as_ref().map(|c| c.input_buckets.clone()).unwrap_or_default();
+    let bucket = match (&args.bucket, known.as_slice()) {
+        (Some(bucket), _) if known.is_empty() || known.contains(bucket) => Some(bucket.clone()),
+        (Some(bucket), _) => {
+            mistakes.push(format!(
+                "--bucket is {bucket:?}, which --input-buckets does not name: the worker would refuse it"
+            ));
+            None
+        }
+        (None, [only]) => Some(only.clone()),
+        (None, _) => {
+            mistakes.push("--bucket is missing: name the bucket to look through".into());
+            None
+        }
+    };
+    match (config, bucket) {
+        (Ok(config), Some(bucket)) if mistakes.is_empty() => {
+            let prefix = args.prefix.clone().unwrap_or_else(|| config.input_prefix.clone());
+            let since = since.and_then(|(_, time)| time).and_then(|time| SystemTime::now().checked_sub(time));
+            let plan = Plan::new(&config, bucket, prefix, since, args.missing);
+            Ok((config, plan))
+        }
+        _ => Err(mistakes),
+    }
+}
+
+async fn go_through(args: &Args, config: &Config, plan: Plan, shutdown: &Shutdown) -> u8 {
+    let clients = work::clients(config).await;
+    let store = Store::new(clients.clone());
+    let mut enqueuer = Enqueuer::new(clients, config.queue_url.clone(), args.rate);
+    let mut tally = Tally::default();
+    let bar = progress();
+    let ended = walk(args, plan, Rules::new(config), store, &mut enqueuer, &mut tally, &bar, shutdown).await;
+    bar.finish_and_clear();
+    let interrupted = shutdown.phase() > Phase::Running;
+    let verb = if args.dry_run { "would be queued" } else { "queued" };
+    let Tally { seen, missing, outdated, last } = tally;
+    if args.json {
+        println!(
+            "{}",
+            json!({"seen": seen, "missing": missing, "outdated": outdated, "dry_run": args.dry_run, "last": last})
+        );
+    } else {
+        println!("{seen} pictures looked at; {missing} without a rendition and {outdated} outdated {verb}");
+    }
+    if let Err(why) = &ended {
+        eprintln!("error: {why}");
+    }
+    if (ended.is_err() || interrupted)
+        && let Some(last) = &last
+    {
+        eprintln!("to go on from here: --start-after '{}'", Printable(last));
+    }
+    if ended.is_err() || interrupted { FAILED } else { OK }
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn walk(
+    args: &Args,
+    plan: Plan,
+    rules: Rules,
+    store: Store,
+    enqueuer: &mut Enqueuer,
+    tally: &mut Tally,
+    bar: &ProgressBar,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let mut candidates = Candidates::new(&plan, rules, store.clone(), args.start_after.clone());
+    loop {
+        // A batch at a time: what was looked at is queued before more is looked at, so that `last` holds.
+        let mut batch = Vec::new();
+        while batch.len() < LOOKS_AT_ONCE {
+            match candidates.next().await? {
+                Some(candidate) => batch.push(candidate),
+                None => break,
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let last = batch.last().map(|c| c.object.key.clone());
+        tally.seen += batch.len() as u64;
+        let looks = batch.iter().map(|candidate| plan.judge(&store, candidate));
+        let verdicts: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
+        for (candidate, verdict) in batch.iter().zip(verdicts) {
+            match verdict? {
+                Why::Current => continue,
+                Why::Missing => tally.missing += 1,
+                Why::Outdated => tally.outdated += 1,
+            }
+            if !args.dry_run {
+                enqueuer.add(plan.event(candidate)).await?;
+            } else if args.json {
+                println!("{}", json!({"key": candidate.object.key}));
+            }
+        }
+        enqueuer.flush().await?;
+        tally.last = last;
+        bar.set_position(tally.seen);
+        bar.set_message(format!("{} to queue", tally.missing + tally.outdated));
+        if shutdown.phase() > Phase::Running {
+            return Ok(());
+        }
+    }
+}
+
+/// S3 does not say how many keys there are, so this bar has no end.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} pictures looked at  {per_sec}  {msg}");
+    let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

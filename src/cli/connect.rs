@@ -1,0 +1,54 @@
+//! Which queue an operator's command is about, and how to reach it: the worker's own settings.
+
+use super::WorkArgs;
+use crate::aws::{Clients, Connection};
+use crate::config::QueueConfig;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// URL of the queue that S3's events arrive in. Required.
+    #[arg(long, env = "LONGSHORE_QUEUE_URL", value_name = "URL")]
+    pub queue_url: Option<String>,
+    /// URL of the dead-letter queue. [default: the one that the queue's redrive policy names]
+    #[arg(long, env = "LONGSHORE_DLQ_URL", value_name = "URL")]
+    pub dlq_url: Option<String>,
+    /// AWS region. [default: as the AWS SDK finds it]
+    #[arg(long, env = "LONGSHORE_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// Endpoint of S3 and SQS, for emulators. [default: as the AWS SDK finds it]
+    #[arg(long, env = "LONGSHORE_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Profile of the AWS configuration files. [default: as the AWS SDK finds it]
+    #[arg(long, env = "LONGSHORE_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+impl ConnectArgs {
+    /// # Errors
+    ///
+    /// All mistakes, a line each.
+    pub fn read(&self) -> Result<QueueConfig, Vec<String>> {
+        QueueConfig::read(&WorkArgs {
+            queue_url: self.queue_url.clone(),
+            dlq_url: self.dlq_url.clone(),
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            profile: self.profile.clone(),
+            ..WorkArgs::default()
+        })
+    }
+}
+
+/// Clients for a command that waits for nothing long.
+pub async fn clients(config: &QueueConfig) -> Clients {
+    let connection = Connection {
+        region: config.region.clone(),
+        endpoint_url: config.endpoint_url.clone(),
+        profile: config.profile.clone(),
+        credentials: None,
+    };
+    Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await
+}

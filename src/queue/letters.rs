@@ -1,0 +1,329 @@
+//! The dead-letter queue as an operator goes through it: each message once, then back where it was.
+//!
+//! SQS knows no way to look without receiving, so what is looked at is hidden meanwhile. Everything
+//! that is kept is made visible again at the end; after a crash it shows by itself.
+
+use super::sqs::{Entry, EntryError, Queue};
+use super::{dead_letter, sqs};
+use crate::aws::{self, Clients};
+use crate::error::Error;
+use crate::event::{Event, Record};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute, QueueAttributeName};
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A message of the dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub id: String,
+    receipt: String,
+    pub body: String,
+    /// Why it is there; see [`crate::error::Reason`], and [`MOVED_BY_SQS`].
+    pub reason: String,
+    pub detail: Option<String>,
+    /// `s3://bucket/key` of each record that can be read.
+    pub objects: Vec<String>,
+    /// Of the message that it was made from, else its own.
+    pub original_id: String,
+    /// Since the message was first received, else since it came here.
+    pub age: Duration,
+    pub trace_header: Option<String>,
+}
+
+/// The reason of what has none: the queue's redrive policy moved it after its last receive.
+pub const MOVED_BY_SQS: &str = "receives-used-up";
+
+/// What is to become of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Keep,
+    /// Sent to the queue, then deleted here.
+    Redrive,
+    Drop,
+}
+
+/// What became of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub seen: u64,
+    pub redriven: u64,
+    pub dropped: u64,
+    /// Left here because a call failed.
+    pub failed: u64,
+}
+
+/// How far SQS is with moving all letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveState {
+    pub moved: u64,
+    /// `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
+    pub status: String,
+    pub is_over: bool,
+}
+
+pub struct Letters {
+    clients: Clients,
+    queue: Queue,
+    dlq: Queue,
+}
+
+/// While we go through them, letters are hidden from others for so long at most.
+const HIDDEN: Duration = Duration::from_secs(300);
+const WAIT: Duration = Duration::from_secs(1);
+/// SQS answers a receive from some of its servers only: one empty answer is no end.
+const EMPTY_ANSWERS: u32 = 2;
+
+impl Letters {
+    /// `dlq_url`: None to take the one that the queue's redrive policy names.
+    ///
+    /// # Errors
+    ///
+    /// The dead-letter queue is not to be found.
+    pub async fn open(clients: Clients, queue_url: String, dlq_url: Option<String>) -> Result<Self, Error> {
+        let dlq_url = match dlq_url {
+            Some(url) => url,
+            None => dead_letter::find(&clients, &queue_url).await?,
+        };
+        Ok(Self {
+            queue: Queue::new(clients.clone(), queue_url),
+            dlq: Queue::new(clients.clone(), dlq_url),
+            clients,
+        })
+    }
+
+    pub fn dlq_url(&self) -> &str {
+        &self.dlq.url
+    }
+
+    /// How many there are, by SQS's own estimate: visible, and hidden.
+    ///
+    /// # Errors
+    ///
+    /// SQS did not say.
+    pub async fn estimate(&self) -> Result<(u64, u64), Error> {
+        let (visible, hidden) = (
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        );
+        let ask = self.clients.send.get_queue_attributes().queue_url(&self.dlq.url);
+        let answer = ask.attribute_names(visible.clone()).attribute_names(hidden.clone()).send().await;
+        let answer =
+            answer.map_err(|e| self.failed("ask about", "sqs:GetQueueAttributes", &aws::explain(&e)))?;
+        let number =
+            |name| answer.attributes().and_then(|a| a.get(name)).and_then(|n| n.parse().ok()).unwrap_or(0);
+        Ok((number(&visible), number(&hidden)))
+    }
+
+    /// Has SQS move all letters back to the queue. None: this SQS cannot.
+    ///
+    /// # Errors
+    ///
+    /// SQS refuses.
+    pub async fn start_move(&self) -> Result<Option<String>, Error> {
+        let (from, to) = (self.arn(&self.dlq.url).await?, self.arn(&self.queue.url).await?);
+        let start = self.clients.send.start_message_move_task().source_arn(from).destination_arn(to);
+        match start.send().await {
+            // The handle is given for tasks under way only; one that is over already has none.
+            Ok(answer) => Ok(Some(answer.task_handle.unwrap_or_default())),
+            Err(e) if aws::code(&e).is_some_and(|c| c.contains("UnsupportedOperation")) => Ok(None),
+            Err(e) if e.raw_response().is_some_and(|r| r.status().as_u16() >= 500) => Ok(None),
+            Err(e) => Err(self.failed("move all of", "sqs:StartMessageMoveTask", &aws::explain(&e))),
+        }
+    }
+
+    /// How far the newest move is.
+    ///
+    /// # Errors
+    ///
+    /// SQS did not say.
+    pub async fn move_state(&self, task: &str) -> Result<MoveState, Error> {
+        let from = self.arn(&self.dlq.url).await?;
+        let answer =
+            self.clients.send.list_message_move_tasks().source_arn(from).max_results(10).send().await;
+        let answer =
+            answer.map_err(|e| self.failed("ask about", "sqs:ListMessageMoveTasks", &aws::explain(&e)))?;
+        let tasks = answer.results.unwrap_or_default();
+        // Newest first; one that is over has lost its handle.
+        let of_ours = tasks.iter().find(|t| t.task_handle.as_deref() == Some(task)).or(tasks.first());
+        let status = of_ours.and_then(|t| t.status.clone()).unwrap_or_else(|| "COMPLETED".into());
+        Ok(MoveState {
+            moved: of_ours.map_or(0, |t| u64::try_from(t.approximate_number_of_messages_moved).unwrap_or(0)),
+            is_over: !matches!(status.as_str(), "RUNNING" | "CANCELLING"),
+            status,
+        })
+    }
+
+    async fn arn(&self, url: &str) -> Result<String, Error> {
+        let name = QueueAttributeName::QueueArn;
+        let ask = self.clients.send.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+        let answer = ask.send().await;
+        let why = match answer {
+            Ok(answer) => match answer.attributes.and_then(|mut a| a.remove(&name)) {
+                Some(arn) => return Ok(arn),
+                None => "SQS did not tell its ARN".to_owned(),
+            },
+            Err(e) => aws::explain(&e),
+        };
+        Err(Error::new(format!("cannot ask about {url}: {why} (allow sqs:GetQueueAttributes on it)")))
+    }
+
+    /// Goes through all letters, each once, until there are no more or `stop` says so. Kept ones are
+    /// visible again at the end, whatever ended it.
+    ///
+    /// # Errors
+    ///
+    /// A receive failed, or letters could not be made visible again.
+    pub async fn go_through(
+        &self,
+        mut decide: impl FnMut(&Letter) -> Fate,
+        stop: impl Fn() -> bool,
+    ) -> Result<Tally, Error> {
+        let mut kept = Vec::new();
+        let walked = self.walk(&mut decide, &stop, &mut kept).await;
+        let put_back = self.put_back(&kept).await;
+        let tally = walked?;
+        put_back.map(|()| tally)
+    }
+
+    async fn walk(
+        &self,
+        decide: &mut impl FnMut(&Letter) -> Fate,
+        stop: &impl Fn() -> bool,
+        kept: &mut Vec<String>,
+    ) -> Result<Tally, Error> {
+        let (mut tally, mut seen, mut empty) = (Tally::default(), HashSet::new(), 0);
+        while empty < EMPTY_ANSWERS && !stop() {
+            let letters = self.receive().await?;
+            let (mut redrive, mut drop) = (Vec::new(), Vec::new());
+            let mut any = false;
+            for letter in letters {
+                if !seen.insert(letter.id.clone()) {
+                    kept.push(letter.receipt);
+                    continue;
+                }
+                any = true;
+                match decide(&letter) {
+                    Fate::Keep => kept.push(letter.receipt),
+                    Fate::Redrive => redrive.push(letter),
+                    Fate::Drop => drop.push(letter),
+                }
+            }
+            empty = if any { 0 } else { empty + 1 };
+            let sent = self.send_back(&redrive).await;
+            tally.redriven += self.delete(&sent, kept, &mut tally.failed).await;
+            tally.failed += (redrive.len() - sent.len()) as u64;
+            kept.extend(
+                redrive.iter().filter(|l| !sent.iter().any(|s| s.id == l.id)).map(|l| l.receipt.clone()),
+            );
+            let drop: Vec<&Letter> = drop.iter().collect();
+            tally.dropped += self.delete(&drop, kept, &mut tally.failed).await;
+        }
+        tally.seen = seen.len() as u64;
+        Ok(tally)
+    }
+
+    async fn receive(&self) -> Result<Vec<Letter>, Error> {
+        let answer = self
+            .clients
+            .poll
+            .receive_message()
+            .queue_url(&self.dlq.url)
+            .max_number_of_messages(10)
+            .wait_time_seconds(i32::try_from(WAIT.as_secs()).unwrap_or(1))
+            .visibility_timeout(i32::try_from(HIDDEN.as_secs()).unwrap_or(i32::MAX))
+            .message_system_attribute_names(Attribute::All)
+            .message_attribute_names("All")
+            .send()
+            .await
+            .map_err(|e| self.failed("receive from", "sqs:ReceiveMessage", &aws::explain(&e)))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().map(read).collect())
+    }
+
+    /// Sends letters to the queue; gives those that arrived. Their reasons stay behind: a new failure
+    /// finds its own.
+    async fn send_back<'a>(&self, letters: &'a [Letter]) -> Vec<&'a Letter> {
+        let mut sent = Vec::new();
+        for letter in letters {
+            match sqs::send(&self.clients, &self.queue.url, &letter.body, letter.trace_header.as_deref())
+                .await
+            {
+                Ok(()) => sent.push(letter),
+                Err(why) => tracing::error!("cannot send {} to {}: {why}", letter.id, self.queue.url),
+            }
+        }
+        sent
+    }
+
+    async fn delete(&self, letters: &[&Letter], kept: &mut Vec<String>, failed: &mut u64) -> u64 {
+        let receipts: Vec<String> = letters.iter().map(|l| l.receipt.clone()).collect();
+        let mut deleted = 0;
+        for chunk in receipts.chunks(10) {
+            for (result, receipt) in self.dlq.delete(chunk).await.into_iter().zip(chunk) {
+                match result {
+                    // Somebody else has it: then it is theirs to count.
+                    Ok(()) | Err(EntryError::OwnershipLost(_)) => deleted += 1,
+                    Err(EntryError::Transient(why)) => {
+                        tracing::error!("cannot delete a letter: {why}");
+                        *failed += 1;
+                        kept.push(receipt.clone());
+                    }
+                }
+            }
+        }
+        deleted
+    }
+
+    async fn put_back(&self, receipts: &[String]) -> Result<(), Error> {
+        let mut failed = 0;
+        for chunk in receipts.chunks(10) {
+            let entry = |receipt: &String| Entry { receipt: receipt.clone(), visibility: Duration::ZERO };
+            let entries: Vec<Entry> = chunk.iter().map(entry).collect();
+            let results = self.dlq.change_visibility(&entries).await;
+            failed += results.iter().filter(|r| matches!(r, Err(EntryError::Transient(_)))).count();
+        }
+        if failed == 0 {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "{failed} letters could not be made visible at once (allow sqs:ChangeMessageVisibility on {}); they show by \
+             themselves within {} s",
+            self.dlq.url,
+            HIDDEN.as_secs()
+        )))
+    }
+
+    fn failed(&self, what: &str, action: &str, why: &str) -> Error {
+        Error::new(format!(
+            "cannot {what} {}: {why} (allow {action} on it, or check --dlq-url)",
+            self.dlq.url
+        ))
+    }
+}
+
+fn read(message: Message) -> Letter {
+    let attributes = message.message_attributes.unwrap_or_default();
+    let text = |name: &str| attributes.get(name).and_then(|a| a.string_value()).map(str::to_owned);
+    let system = message.attributes.unwrap_or_default();
+    let sent_at = system.get(&Attribute::SentTimestamp).cloned();
+    let since = text("longshore.first-received").or(sent_at).and_then(|ms| ms.parse().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let id = message.message_id.unwrap_or_default();
+    let body = message.body.unwrap_or_default();
+    Letter {
+        receipt: message.receipt_handle.unwrap_or_default(),
+        reason: text("longshore.reason").unwrap_or_else(|| MOVED_BY_SQS.into()),
+        detail: text("longshore.detail"),
+        objects: objects(&body),
+        original_id: text("longshore.message-id").unwrap_or_else(|| id.clone()),
+        age: since.map_or(Duration::ZERO, |ms| now.saturating_sub(Duration::from_millis(ms))),
+        trace_header: system.get(&Attribute::AwsTraceHeader).cloned(),
+        id,
+        body,
+    }
+}
+
+fn objects(body: &str) -> Vec<String> {
+    let Ok(Event::Records(records)) = Event::parse(body) else { return Vec::new() };
+    let place = |record: &Record| record.meaning.created().map(|c| format!("s3://{}/{}", c.bucket, c.key));
+    records.iter().filter_map(place).collect()
+}

@@ -1,0 +1,173 @@
+//! What an operator does on the day something is stuck: the dead-letter queue and backfill.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+mod common;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+use common::pictures::{jpeg, picture};
+use common::process::{longshore, run};
+use common::stage::Stage;
+use longshore::job::Outcome;
+use longshore::local::s3;
+use serde_json::{Value, json};
+use std::process::Command;
+
+fn operator(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = longshore();
+    command
+        .args(arguments)
+        .env("AWS_ENDPOINT_URL", &stage.world.endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
+        .env("LONGSHORE_QUEUE_URL", &stage.queue)
+        .env("LONGSHORE_OUTPUT_BUCKET", &stage.output)
+        .stdin(std::process::Stdio::null());
+    command
+}
+
+/// Runs the command on a thread that may block, as the embedded servers run on this one.
+async fn told(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = operator(stage, arguments);
+    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn bury(stage: &Stage, key: &str, reason: Option<&str>) {
+    let body = stage.message(&[stage.record(key, "e", "01")]);
+    let mut send = stage.world.sqs.send_message().queue_url(&stage.dlq).message_body(body);
+    if let Some(reason) = reason {
+        let value =
+            MessageAttributeValue::builder().data_type("String").string_value(reason).build().unwrap();
+        send = send.message_attributes("longshore.reason", value);
+    }
+    send.send().await.unwrap();
+}
+
+async fn graveyard() -> Stage {
+    let stage = Stage::new().await;
+    for n in 0..12 {
+        bury(&stage, &format!("cut/{n}.jpg"), Some("truncated")).await;
+    }
+    bury(&stage, "odd\n.jpg", Some("not-an-image")).await;
+    bury(&stage, "given-up.jpg", None).await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_by_reason_and_stay_where_they_are() {
+    let stage = graveyard().await;
+    let (code, text, errors) = told(&stage, &["dlq", "list"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    for part in ["truncated", " 12 ", "cut/", "receives-used-up", "odd\\u{a}.jpg", "14 in "] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    assert_eq!(stage.depth(&stage.dlq).await, (14, 0), "all visible again");
+
+    let (_, text, _) = told(&stage, &["dlq", "list", "--json", "--key", "cut/*"]).await;
+    let lines = json_lines(&text);
+    assert_eq!((lines.len(), &lines[0]["count"]), (1, &json!(12)), "{text}");
+
+    let (_, text, _) = told(&stage, &["dlq", "show", "--reason", "not-an-image", "--json"]).await;
+    let lines = json_lines(&text);
+    assert_eq!(lines[0]["objects"][0], format!("s3://{}/odd\n.jpg", stage.input));
+    assert!(lines[0]["body"].as_str().unwrap().contains("Records"));
+    assert_eq!(stage.depth(&stage.dlq).await, (14, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn selected_letters_are_redriven_one_by_one_and_all_of_them_by_sqs() {
+    let stage = graveyard().await;
+    let some = ["dlq", "redrive", "--reason", "truncated", "--key", "cut/1*"];
+    let (code, text, _) = told(&stage, &[&some[..], &["--dry-run"]].concat()).await;
+    assert_eq!((code, text.trim()), (Some(0), "3 of 14 would be sent back"));
+    assert_eq!((stage.depth(&stage.queue).await, stage.depth(&stage.dlq).await), ((0, 0), (14, 0)));
+
+    let (code, text, errors) = told(&stage, &some).await;
+    assert_eq!((code, text.trim()), (Some(0), "3 of 14 sent back, 0 failed"), "{errors}");
+    assert_eq!((stage.depth(&stage.queue).await, stage.depth(&stage.dlq).await), ((3, 0), (11, 0)));
+
+    let (code, text, errors) = told(&stage, &["dlq", "redrive"]).await;
+    assert_eq!(code, Some(0), "{text}{errors}");
+    assert!(text.starts_with("11 sent back"), "{text}");
+    assert_eq!((stage.depth(&stage.queue).await, stage.depth(&stage.dlq).await), ((14, 0), (0, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_dropped_only_after_a_yes() {
+    let stage = graveyard().await;
+    let drop = ["dlq", "drop", "--reason", "truncated"];
+    let (code, _, errors) = told(&stage, &drop).await;
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("--yes"), "{errors}");
+    assert_eq!(stage.depth(&stage.dlq).await, (14, 0));
+    let (code, text, _) = told(&stage, &[&drop[..], &["--yes", "--json"]].concat()).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(json_lines(&text)[0], json!({"seen": 14, "done": 12, "failed": 0, "interrupted": false}));
+    assert_eq!(stage.depth(&stage.dlq).await, (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_at_once() {
+    let stage = Stage::new().await;
+    let mut command = operator(&stage, &["dlq", "list", "--older-than", "soon"]);
+    command.env_remove("LONGSHORE_QUEUE_URL");
+    let (code, _, errors) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    assert_eq!(code, Some(2));
+    assert!(errors.contains("--queue-url is missing") && errors.contains("--older-than"), "{errors}");
+    let (code, _, errors) = told(&stage, &["backfill", "--since", "yesterday", "--rate", "0"]).await;
+    assert_eq!(code, Some(2));
+    for part in ["--since", "--rate", "--bucket", "3 mistakes"] {
+        assert!(errors.contains(part), "{part} in\n{errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backfill_queues_what_has_no_rendition_or_an_outdated_one_and_nothing_twice() {
+    let stage = Stage::new().await;
+    let backfill = ["backfill", "--bucket", &stage.input];
+    for n in 0..45 {
+        stage.upload(&format!("a/{n} ü.jpg"), jpeg(&picture(40, 30))).await;
+    }
+    for key in ["a/notes.txt", "a/folder/", "b/other.jpg"] {
+        stage.upload(key, Vec::new()).await;
+    }
+    let only_a = [&backfill[..], &["--prefix", "a/"]].concat();
+    let (code, text, errors) = told(&stage, &[&only_a[..], &["--dry-run"]].concat()).await;
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(text.trim(), "45 pictures looked at; 45 without a rendition and 0 outdated would be queued");
+    assert_eq!(stage.depth(&stage.queue).await, (0, 0));
+
+    // In two parts, as after an interruption.
+    let later = [&only_a[..], &["--start-after", "a/30 ü.jpg", "--json"]].concat();
+    let (_, text, _) = told(&stage, &later).await;
+    let part = &json_lines(&text)[0];
+    assert_eq!(part["last"], "a/9 ü.jpg");
+    let queued = part["missing"].as_u64().unwrap();
+    assert_eq!(stage.depth(&stage.queue).await.0, queued);
+
+    let mut worker = stage.start().await;
+    for _ in 0..queued {
+        let report = worker.report().await;
+        assert!(matches!(report.outcome, Outcome::Done(_)), "{:?}", report.outcome);
+    }
+    stage.wait_until_empty().await;
+    let (_, text, _) = told(&stage, &[&only_a[..], &["--missing", "--json"]].concat()).await;
+    assert_eq!(json_lines(&text)[0]["missing"], json!(45 - queued));
+    for _ in 0..45 - queued {
+        worker.report().await;
+    }
+    stage.wait_until_empty().await;
+
+    // All is there now; with other settings it is not.
+    let (_, text, _) = told(&stage, &[&only_a[..], &["--json"]].concat()).await;
+    assert_eq!((&json_lines(&text)[0]["missing"], &json_lines(&text)[0]["outdated"]), (&json!(0), &json!(0)));
+    let other =
+        [&only_a[..], &["--json", "--dry-run", "--renditions", "thumbs=100x100; resized=1024x768,q85"]];
+    let (_, text, _) = told(&stage, &other.concat()).await;
+    assert_eq!(json_lines(&text).last().unwrap()["outdated"], json!(45));
+    worker.stop().await;
+}
