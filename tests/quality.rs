@@ -19,6 +19,8 @@ mod photos;
 #[path = "common/pictures.rs"]
 #[allow(dead_code)] // each test program uses its own part
 mod pictures;
+#[path = "quality/planes.rs"]
+mod planes;
 #[path = "quality/reference.rs"]
 mod reference;
 #[path = "quality/traps.rs"]
@@ -117,6 +119,42 @@ fn the_same_picture_gives_the_same_bytes() {
     let settings = settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb);
     let [one, other] = [(); 2].map(|()| render(&bytes, &settings).unwrap().renditions);
     assert_eq!(one, other);
+}
+
+/// Samples may differ by this much from those of another decoder: standards leave the inverse DCT some room.
+const PLANE_DIFFERENCE: u8 = 2;
+
+#[test]
+fn planes_are_those_of_an_independent_decoder() {
+    let mut files = planes::made();
+    assert_eq!(files.len(), 128);
+    files.extend(photos().into_iter().map(|photo| (photo.name, photo.bytes)));
+    let wrong: Vec<String> = files
+        .iter()
+        .filter_map(|(name, bytes)| match planes::worst_difference(bytes) {
+            Ok(worst) if worst <= PLANE_DIFFERENCE => None,
+            Ok(worst) => Some(format!("{name}: differs by {worst}")),
+            Err(why) => Some(format!("{name}: {why}")),
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} files:\n{}", wrong.len(), files.len(), wrong.join("\n"));
+}
+
+/// Of the trap files that are whole, those that the other decoder reads as well.
+#[test]
+fn planes_of_trap_files_are_those_of_an_independent_decoder() {
+    let traps = traps();
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for trap in &traps {
+        match planes::worst_difference(&trap.bytes) {
+            Ok(worst) if worst <= PLANE_DIFFERENCE => compared += 1,
+            Ok(worst) => wrong.push(format!("{} ({}): differs by {worst}", trap.file, trap.what)),
+            Err(why) => println!("{}: not compared: {why}", trap.file),
+        }
+    }
+    println!("{compared} of {} trap files compared", traps.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared >= traps.len() / 2, "only {compared} of {} trap files compared", traps.len());
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod photo;
 mod picture;
 pub mod plane;
 mod pool;
+mod processor;
 pub mod resample;
 mod sniff;
 pub mod spec;
@@ -27,6 +28,8 @@ pub use colour::IccMode;
 pub use fit::fit;
 pub use limits::{Damaged, Limits};
 pub use pool::{Answer, Pool, memory_needed_guarded, render_guarded};
+#[cfg(fuzzing)]
+pub use processor::portably;
 pub use spec::{Spec, Subsampling};
 
 use crate::error::Rejection;

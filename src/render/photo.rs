@@ -3,13 +3,13 @@
 use super::colour::{self, Conversion};
 use super::encode::{planes_to_rgb, rgb_to_planes};
 use super::jpeg::{self, Color, Header};
-use super::picture::{Picture, resample_to};
+use super::picture::{Picture, resampler};
 use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
 use super::{IccMode, Limits, Scratch, Stages, limits};
 use crate::error::{Reason, Rejection};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A JPEG of which the header is read.
 pub struct Photo<'a> {
@@ -102,22 +102,30 @@ impl<'a> Photo<'a> {
         let factors = |index: usize| if index == 0 || index == 3 { (1, 1) } else { factors };
         let scales: Vec<u8> =
             (0..header.components.len()).map(|i| scale(header, i, target, factors(i))).collect();
-        let decoded =
-            jpeg::decode(self.bytes, header, &scales, &self.limits, &mut scratch.jpeg).map_err(rejection)?;
-        if let Some(damage) = &decoded.damage {
+        let mut resamplers = Vec::with_capacity(used);
+        for (index, &scale) in scales.iter().enumerate().take(used) {
+            let (size, covered) = (header.plane_size(index, scale), covered(header, index, scale));
+            resamplers.push(resampler(size, covered, target, factors(index), scratch));
+        }
+        // Resampled while they are in the fast caches.
+        let mut resizing = Duration::ZERO;
+        let mut take = |component: usize, rows: jpeg::Rows| {
+            let begun = Instant::now();
+            let resampler = resamplers.get_mut(component);
+            resampler.into_iter().for_each(|resampler| resampler.take(rows.samples, rows.stride));
+            resizing += begun.elapsed();
+        };
+        let damage =
+            jpeg::decode_rows(self.bytes, header, &scales, &self.limits, &mut scratch.jpeg, &mut take)
+                .map_err(rejection)?;
+        if let Some(damage) = damage {
             self.notes.push(format!("damaged file: {}, at byte {}", damage.what, damage.at));
         }
-        stages.decode += begun.elapsed();
+        stages.decode += begun.elapsed() - resizing;
         let begun = Instant::now();
-        let mut planes = Vec::with_capacity(used);
-        for (index, plane) in decoded.planes.planes.iter().take(used).enumerate() {
-            let covered = covered(header, index, plane.scale);
-            let tight = Plane { width: plane.width, height: plane.height, samples: plane.to_tight() };
-            let small = resample_to(&tight, covered, target, factors(index), scratch);
-            planes.push(orient(small, header.orientation));
-        }
-        scratch.jpeg.recycle(decoded.planes);
-        stages.resize += begun.elapsed();
+        let finished = resamplers.into_iter().map(|resampler| resampler.finish(&mut scratch.resample));
+        let planes = finished.map(|plane| orient(plane, header.orientation)).collect();
+        stages.resize += resizing + begun.elapsed();
         Ok(planes)
     }
 

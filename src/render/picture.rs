@@ -3,7 +3,7 @@
 use super::Scratch;
 use super::encode::{self, Huffman, Options};
 use super::plane::Plane;
-use super::resample::{Extent, resample_extent};
+use super::resample::{Extent, Resampler};
 use super::spec::{Spec, Subsampling};
 use crate::error::{Reason, Rejection};
 
@@ -59,9 +59,7 @@ impl Picture {
     }
 }
 
-/// Resamples a plane whose first `covered` samples a side hold the picture to what a `target`-sized
-/// picture needs of it when one sample stands for `factors` pixels. The last sample may stand for
-/// pixels beyond the edge; there the plane's own edge counts. A single one stands for the picture.
+/// Resamples all of a plane: see [`resampler`].
 pub fn resample_to(
     plane: &Plane,
     covered: (f32, f32),
@@ -69,6 +67,21 @@ pub fn resample_to(
     factors: (usize, usize),
     scratch: &mut Scratch,
 ) -> Plane {
+    let mut resampler = resampler((plane.width, plane.height), covered, target, factors, scratch);
+    resampler.take(&plane.samples, plane.width);
+    resampler.finish(&mut scratch.resample)
+}
+
+/// Resamples a plane of `size` samples of which the first `covered` a side hold the picture to what a
+/// `target`-sized picture needs of it when one sample stands for `factors` pixels. The last sample may
+/// stand for pixels beyond the edge; there the plane's own edge counts. A single one stands for the picture.
+pub fn resampler(
+    size: (usize, usize),
+    covered: (f32, f32),
+    target: (usize, usize),
+    factors: (usize, usize),
+    scratch: &mut Scratch,
+) -> Resampler {
     let (width, height) = (target.0.div_ceil(factors.0), target.1.div_ceil(factors.1));
     let beyond = |made: usize, factor: usize, target: usize| match made {
         1 => 1.0,
@@ -80,7 +93,7 @@ pub fn resample_to(
         width: covered.0 * beyond(width, factors.0, target.0),
         height: covered.1 * beyond(height, factors.1, target.1),
     };
-    resample_extent(plane, extent, width, height, &mut scratch.resample)
+    Resampler::new(size, extent, (width, height), &mut scratch.resample)
 }
 
 fn side(n: usize) -> u32 {

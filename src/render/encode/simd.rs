@@ -2,13 +2,14 @@
 //!
 //! It computes what [`fdct::transform`] computes, bit for bit, 16 lanes of 16 bits at a time.
 
+use super::super::processor;
 use super::fdct::{self, Pair};
 use super::quantise::Quantiser;
 
 /// [`fdct::transform`] by the fastest way this processor has.
 pub fn transform(lines: &[&[u8]; 8], quantiser: &Quantiser, pairs: &mut [Pair]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if processor::has_v3() {
         #[allow(unsafe_code)]
         // SAFETY: the function needs nothing but the feature just found.
         return unsafe { avx2::transform(lines, quantiser, pairs) };

@@ -9,7 +9,7 @@ use super::codes::{Codes, DC_MOST, DcLookup};
 use super::frame::{Frame, MAX_BLOCKS_IN_MCU};
 use super::idct::{Coefficients, LANES, Lane, Transform};
 use super::lookup::{AcLookup, END, KEEP_BITS, Keep, SKIP_BITS, SKIP_MOST, SLOW, Skip};
-use super::planes::Plane;
+use super::output::Output;
 use super::scan::{Data, Scan};
 use super::simd::Work;
 
@@ -177,13 +177,13 @@ fn read_one(codes: &Codes, mut cursor: Cursor, taken: u32, buffer: &Buffer) -> (
 }
 
 /// A sequential scan.
-pub(super) struct BaselineScan<'a> {
+pub(super) struct BaselineScan<'a, 'b> {
     pub(super) frame: &'a Frame,
     pub(super) scan: &'a Scan,
     /// For each part of the scan.
     pub(super) readers: &'a [Reader<'a>],
     pub(super) transforms: &'a mut [Transform],
-    pub(super) planes: &'a mut [Plane],
+    pub(super) output: &'a mut Output<'b>,
     pub(super) batches: &'a mut [Box<Coefficients>],
     pub(super) data: Data<'a>,
     pub(super) cursor: Cursor,
@@ -211,7 +211,7 @@ struct Progress {
     filled: usize,
 }
 
-impl Work for BaselineScan<'_> {
+impl Work for BaselineScan<'_, '_> {
     type Output = Result<usize, Error>;
 
     /// Returns where to look for the next marker.
@@ -249,24 +249,15 @@ impl Work for BaselineScan<'_> {
                 for (nth, part) in progress[..parts].iter_mut().enumerate() {
                     part.filled += part.h;
                     if part.filled + part.h > LANES {
-                        flush(
-                            part,
-                            row,
-                            &mut self.transforms[nth],
-                            self.batches,
-                            &mut self.planes[self.scan.parts[nth].component],
-                        );
+                        let component = self.scan.parts[nth].component;
+                        flush(part, row, &mut self.transforms[nth], self.batches, component, self.output);
                     }
                 }
             }
             for (nth, part) in progress[..parts].iter_mut().enumerate() {
-                flush(
-                    part,
-                    row,
-                    &mut self.transforms[nth],
-                    self.batches,
-                    &mut self.planes[self.scan.parts[nth].component],
-                );
+                let component = self.scan.parts[nth].component;
+                flush(part, row, &mut self.transforms[nth], self.batches, component, self.output);
+                self.output.hand_over(component);
                 part.column = 0;
             }
         }
@@ -274,7 +265,7 @@ impl Work for BaselineScan<'_> {
     }
 }
 
-impl BaselineScan<'_> {
+impl BaselineScan<'_, '_> {
     /// Gives each block row of an MCU a batch, and lists the blocks in the order they are coded (T.81 A.2.3).
     fn lay_out(&mut self) -> ([Progress; 4], Vec<Target>) {
         let mut progress = [Progress::default(); 4];
@@ -300,14 +291,17 @@ fn flush(
     row: usize,
     transform: &mut Transform,
     batches: &mut [Box<Coefficients>],
-    plane: &mut Plane,
+    component: usize,
+    output: &mut Output,
 ) {
     if part.filled == 0 {
         return;
     }
-    let stride = plane.stride;
     for (nth, batch) in batches[part.first_batch..][..part.v].iter_mut().enumerate() {
-        transform.apply(batch, plane.block_mut(part.column, row * part.v + nth), stride);
+        let place = output.place(row * part.v + nth, nth);
+        let band = &mut output.bands[component];
+        let stride = band.stride;
+        transform.apply(batch, band.block_mut(part.column, place), stride);
     }
     part.column += part.filled;
     part.filled = 0;

@@ -1,30 +1,28 @@
-//! JPEG files made from random coefficients, for tests: any sampling, any progression, restarts.
-
-use super::tables::ZIGZAG;
+//! JPEG files made from random coefficients, for tests and fuzzing: any sampling, any progression, restarts.
 
 /// How a fixture is made.
 #[derive(Debug, Clone)]
-pub(super) struct Fixture {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub struct Fixture {
+    pub width: usize,
+    pub height: usize,
     /// Sampling factors of the components.
-    pub(super) sampling: Vec<(usize, usize)>,
-    pub(super) progressive: bool,
+    pub sampling: Vec<(usize, usize)>,
+    pub progressive: bool,
     /// One scan for all components, in sequential files.
-    pub(super) interleaved: bool,
+    pub interleaved: bool,
     /// MCUs between restart markers, 0 for none.
-    pub(super) interval: usize,
-    pub(super) seed: u64,
+    pub interval: usize,
+    pub seed: u64,
 }
 
 /// A block's coefficients in zigzag order.
 type Block = [i16; 64];
 
 /// A file, and the coefficients in it.
-pub(super) struct Made {
-    pub(super) bytes: Vec<u8>,
+pub struct Made {
+    pub bytes: Vec<u8>,
     /// For each component: blocks to a row, and the blocks.
-    pub(super) components: Vec<(usize, Vec<Block>)>,
+    pub components: Vec<(usize, Vec<Block>)>,
 }
 
 /// One quantisation table for all.
@@ -128,7 +126,7 @@ fn cut(value: i16, low: u32) -> i16 {
 
 impl Fixture {
     fn max(&self) -> (usize, usize) {
-        (self.sampling.iter().map(|s| s.0).max().unwrap(), self.sampling.iter().map(|s| s.1).max().unwrap())
+        self.sampling.iter().fold((1, 1), |most, &(h, v)| (most.0.max(h), most.1.max(v)))
     }
 
     fn mcus(&self) -> (usize, usize) {
@@ -161,7 +159,7 @@ impl Fixture {
         order
     }
 
-    pub(super) fn make(&self) -> Made {
+    pub fn make(&self) -> Made {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let (across, down) = self.mcus();
         let mut components = Vec::new();
@@ -336,12 +334,14 @@ fn refine(
 }
 
 /// The samples of a component at N/8, row after row, from the definition (see [`super::idct`]).
+#[cfg(test)]
 pub(super) fn samples(
     blocks: &[Block],
     across: usize,
     scale: usize,
     (width, height): (usize, usize),
 ) -> Vec<f64> {
+    use super::tables::ZIGZAG;
     let c = |index| if index == 0 { 0.5f64.sqrt() } else { 1.0 };
     let wave = |x: usize, u: usize| {
         ((2 * x + 1) as f64 * u as f64 * std::f64::consts::PI / (2 * scale) as f64).cos()

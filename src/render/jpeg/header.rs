@@ -18,9 +18,19 @@ pub struct Header {
     /// The ICC profile, none when there is none or its chunks do not fit together.
     pub icc: Option<Vec<u8>>,
     pub color: Color,
-    /// Scans in the file. One that holds every component of a sequential picture is the only one.
+    /// Scans in the file, those of a sequential picture up to the one that holds every component.
     pub scans: u32,
+    /// The first scan holds every component: in a sequential picture it is the only one that counts.
+    pub interleaved: bool,
     pub(super) frame: Frame,
+}
+
+impl Header {
+    /// Samples across and down a component at `scale`/8: ⌈width · h · scale / (h_max · 8)⌉ by
+    /// ⌈height · v · scale / (v_max · 8)⌉, as libjpeg's.
+    pub fn plane_size(&self, component: usize, scale: u8) -> (usize, usize) {
+        self.frame.scaled_size(&self.components[component], scale)
+    }
 }
 
 /// What the components mean.
@@ -47,7 +57,7 @@ pub fn read_header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let mut markers = Markers::open(bytes)?;
     let mut frame: Option<Frame> = None;
     let (mut orientation, mut icc, mut jfif, mut adobe) = (None, IccChunks::default(), false, None);
-    let scans = loop {
+    let (scans, interleaved) = loop {
         let at = markers.at;
         let marker = match markers.next() {
             Ok(Some(marker)) => marker,
@@ -66,7 +76,12 @@ pub fn read_header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
                 return Err(Error::Corrupt { what: "picture ends before its data", at: marker.at });
             }
             markers::SOS => match &frame {
-                Some(frame) => break count_scans(bytes, &marker, frame, limits)?,
+                Some(frame) => {
+                    let count = frame.components.len();
+                    let whole = marker.payload.first().is_some_and(|&parts| usize::from(parts) == count);
+                    let only = whole && frame.coding != Coding::Progressive;
+                    break (count_scans(bytes, &marker, only, limits)?, whole);
+                }
                 None => {
                     return Err(Error::Corrupt { what: "scan comes before the frame header", at: marker.at });
                 }
@@ -92,6 +107,7 @@ pub fn read_header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         icc: icc.join(),
         color: metadata::color(&frame.components, jfif, adobe),
         scans,
+        interleaved,
         frame,
     })
 }
@@ -105,16 +121,15 @@ fn check_pixels(frame: Frame, limits: &Limits) -> Result<Frame, Error> {
     Ok(frame)
 }
 
-/// Counts scans from the first one on, to the end of the picture or the limit.
-fn count_scans(bytes: &[u8], first: &markers::Marker, frame: &Frame, limits: &Limits) -> Result<u32, Error> {
-    let whole = first.payload.first().is_some_and(|&count| usize::from(count) == frame.components.len());
+/// Counts scans from the first one on, if it is not the only one, to the end of the picture or the limit.
+fn count_scans(bytes: &[u8], first: &markers::Marker, only: bool, limits: &Limits) -> Result<u32, Error> {
     let mut scans = 1;
     let mut from = first.end;
     let over = |scans| Error::ScanLimit { scans, max: limits.max_scans };
     if scans > limits.max_scans {
         return Err(over(scans));
     }
-    if frame.coding != Coding::Progressive && whole {
+    if only {
         return Ok(scans);
     }
     let mut markers = Markers::open(bytes)?;

@@ -11,8 +11,8 @@
 //!   codes.rs    made from tables.rs: Huffman codes one by one
 //!   lookup.rs   made from those: the next bits ─▶ one, two or many symbols (band.rs: in progressive files)
 //!                                                     │
-//!   baseline.rs     blocks, sixteen at a time ────────┼────────────────────────▶ idct.rs ─▶ Plane
-//!   progressive.rs  scans into compact coefficients, all blocks; at the end ───▶ idct.rs ─▶ Plane
+//!   baseline.rs     blocks, sixteen at a time ────────┼─────────────────────▶ idct.rs ─▶ output.rs
+//!   progressive.rs  scans into compact coefficients, all blocks; at the end ▶ idct.rs ─▶ output.rs
 //!   first_visit.rs, refinement.rs   what a scan does to them
 //! ```
 //!
@@ -32,14 +32,15 @@ mod bits;
 mod codes;
 mod error;
 mod first_visit;
-#[cfg(test)]
-mod fixture;
+#[cfg(any(test, fuzzing))]
+pub mod fixture;
 mod frame;
 mod header;
 mod idct;
 mod lookup;
 mod markers;
 mod metadata;
+mod output;
 mod planes;
 mod progressive;
 mod refinement;
@@ -55,6 +56,7 @@ use std::time::Instant;
 pub use error::{Damage, DamageKind, Damaged, Error, Unsupported};
 pub use frame::{Coding, Component};
 pub use header::{Color, Header, read_header};
+pub use output::{Rows, Sink};
 pub use planes::{Plane, Planes, Scratch};
 
 use baseline::{BaselineScan, Reader};
@@ -64,6 +66,7 @@ use frame::Frame;
 use idct::Transform;
 use lookup::AcLookup;
 use markers::Markers;
+use output::Output;
 use progressive::Progression;
 use scan::{Data, Part, Scan};
 use tables::{Quantisation, Tables};
@@ -101,26 +104,23 @@ pub struct Decoded {
     pub damage: Option<Damage>,
 }
 
-/// The most bytes [`decode`] takes, scratch and planes included, the file not: each plane in whole
-/// blocks and one batch of blocks more to the row; for progressive files N×N + 1 coefficients of two
-/// bytes and eight bytes of history for each block; and 256 KiB.
+/// The most bytes that [`decode_rows`] takes, scratch included, the file not: for each component a band as
+/// wide as its blocks and one batch of them more, as high as one row of MCUs (of blocks in progressive
+/// files; all of it in sequential files with more than one scan); in progressive files also N×N + 1
+/// coefficients of two bytes and eight bytes of history for each block; and 256 KiB. [`decode`] takes
+/// its planes as well.
 pub fn memory_bound(header: &Header, scales: &[u8]) -> u64 {
-    let frame = &header.frame;
-    let mut total = Scratch::FIXED;
-    for (nth, &scale) in scales.iter().enumerate().take(frame.components.len()) {
-        let (stride, rows) = Plane::room(frame, nth, scale);
-        total += stride as u64 * rows as u64;
-        if frame.coding == Coding::Progressive {
-            total += progressive::store_bytes(frame, nth, scale);
-        }
+    let mut total = Scratch::FIXED + output::bytes(header, scales);
+    if header.coding == Coding::Progressive {
+        let stores = scales.iter().enumerate().take(header.components.len());
+        total += stores.map(|(nth, &scale)| progressive::store_bytes(&header.frame, nth, scale)).sum::<u64>();
     }
     total
 }
 
-/// Decodes each component at its scale, `scales[c]`/8, each 1..=8.
+/// Decodes each component at its scale, `scales[c]`/8, each 1..=8, into planes.
 ///
-/// A plane has ⌈width · h · N / (h_max · 8)⌉ by ⌈height · v · N / (v_max · 8)⌉ samples, as libjpeg's.
-/// `header` must be that of `bytes`.
+/// `header` must be that of `bytes`. A plane has the size that [`Header::plane_size`] says.
 pub fn decode(
     bytes: &[u8],
     header: &Header,
@@ -128,31 +128,68 @@ pub fn decode(
     limits: &Limits,
     scratch: &mut Scratch,
 ) -> Result<Decoded, Error> {
-    let frame = &header.frame;
-    if scales.len() != frame.components.len() || !scales.iter().all(|scale| (1..=8).contains(scale)) {
-        return Err(Error::Scales { given: scales.to_vec(), components: frame.components.len() });
-    }
-    let needs = memory_bound(header, scales);
-    if needs > limits.max_memory {
-        return Err(Error::MemoryLimit { needs, max: limits.max_memory });
-    }
-    let planes = scratch.planes(frame, scales);
+    check_scales(header, scales)?;
+    let sizes = || (0..).zip(scales).map(|(nth, &scale)| (header.plane_size(nth, scale), scale));
+    let samples: u64 = sizes().map(|((width, height), _)| width as u64 * height as u64).sum();
+    check_memory(memory_bound(header, scales) + samples, limits)?;
+    let mut planes: Vec<Plane> = sizes()
+        .map(|((width, height), scale)| Plane {
+            width,
+            height,
+            samples: Vec::with_capacity(width * height),
+            scale,
+        })
+        .collect();
+    let damage = decode_rows(bytes, header, scales, limits, scratch, &mut |component, rows| {
+        rows.iter().for_each(|row| planes[component].samples.extend_from_slice(row));
+    })?;
+    Ok(Decoded { planes: Planes { planes }, damage })
+}
+
+/// As [`decode`], but each row goes to `sink` as soon as it is there. An error may come after rows.
+pub fn decode_rows(
+    bytes: &[u8],
+    header: &Header,
+    scales: &[u8],
+    limits: &Limits,
+    scratch: &mut Scratch,
+    sink: &mut Sink,
+) -> Result<Option<Damage>, Error> {
+    check_scales(header, scales)?;
+    check_memory(memory_bound(header, scales), limits)?;
     let mut picture = Picture {
         bytes,
-        frame,
+        frame: &header.frame,
         scales,
         limits,
         tables: Tables::new(),
         interval: 0,
         harm: Harm::new(limits.damaged),
-        planes,
+        output: Output::new(header, scales, scratch, sink),
         ended: false,
     };
-    match frame.coding {
-        Coding::Progressive => picture.read_progressive(scratch)?,
-        Coding::Baseline | Coding::Extended => picture.read_sequential(scratch)?,
+    let done = match header.coding {
+        Coding::Progressive => picture.read_progressive(scratch),
+        Coding::Baseline | Coding::Extended => picture.read_sequential(scratch),
+    };
+    picture.output.recycle(scratch);
+    done.map(|()| picture.harm.first)
+}
+
+fn check_scales(header: &Header, scales: &[u8]) -> Result<(), Error> {
+    let components = header.components.len();
+    if scales.len() == components && scales.iter().all(|scale| (1..=8).contains(scale)) {
+        return Ok(());
     }
-    Ok(Decoded { planes: Planes { planes: picture.planes }, damage: picture.harm.first })
+    Err(Error::Scales { given: scales.to_vec(), components })
+}
+
+fn check_memory(needs: u64, limits: &Limits) -> Result<(), Error> {
+    if needs <= limits.max_memory {
+        Ok(())
+    } else {
+        Err(Error::MemoryLimit { needs, max: limits.max_memory })
+    }
 }
 
 /// A picture on its way.
@@ -165,7 +202,7 @@ struct Picture<'a> {
     /// MCUs between restart markers, 0 for none.
     interval: usize,
     harm: Harm,
-    planes: Vec<Plane>,
+    output: Output<'a>,
     /// EOI was seen.
     ended: bool,
 }
@@ -183,8 +220,10 @@ impl Picture<'_> {
         }
         if missing(&seen) {
             self.note_missing_scans(markers.at)?;
-            self.planes.iter_mut().zip(seen).filter(|(_, seen)| !seen).for_each(|(plane, _)| plane.clear());
+            let unseen = self.output.bands.iter_mut().zip(seen).filter(|(_, seen)| !seen);
+            unseen.for_each(|(band, _)| band.clear());
         }
+        self.output.finish();
         Ok(())
     }
 
@@ -208,9 +247,9 @@ impl Picture<'_> {
         let Scratch { buffer, batches, .. } = scratch;
         let (data, cursor) =
             Data::open(self.bytes, scan.data, buffer, self.interval, &mut self.harm, self.limits.deadline);
-        let (frame, planes) = (self.frame, &mut self.planes);
+        let (frame, output) = (self.frame, &mut self.output);
         let (readers, transforms) = (&readers, &mut transforms);
-        simd::fastest(BaselineScan { frame, scan, readers, transforms, planes, batches, data, cursor })
+        simd::fastest(BaselineScan { frame, scan, readers, transforms, output, batches, data, cursor })
     }
 
     /// Reads all scans into coefficients, then turns those into samples.
@@ -238,12 +277,12 @@ impl Picture<'_> {
         if !(progression.is_complete() || self.ended && progression.is_begun()) {
             self.note_missing_scans(markers.at)?;
         }
-        for (nth, (plane, transform)) in self.planes.iter_mut().zip(&mut transforms).enumerate() {
-            match transform {
-                Some(transform) => progression.write_samples(nth, transform, plane, self.limits.deadline)?,
-                None => plane.clear(),
+        for (nth, transform) in transforms.iter_mut().enumerate() {
+            if let Some(transform) = transform {
+                progression.write_samples(nth, transform, &mut self.output, self.limits.deadline)?;
             }
         }
+        self.output.finish();
         Ok(())
     }
 

@@ -15,7 +15,8 @@ use super::frame::Frame;
 use super::idct::{LANES, Transform};
 use super::lookup::Places;
 use super::markers::{self, Markers};
-use super::planes::{Plane, Scratch};
+use super::output::Output;
+use super::planes::Scratch;
 use super::refinement::RefinementScan;
 use super::scan::{Data, Scan};
 use super::simd;
@@ -142,12 +143,12 @@ impl<'a> Progression<'a> {
         &mut self,
         component: usize,
         transform: &mut Transform,
-        plane: &mut Plane,
+        output: &mut Output,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
         let store = &self.stores[component];
         let mut batch = Box::new([0; 256 * LANES]);
-        let stride = plane.stride;
+        let stride = output.bands[component].stride;
         for row in 0..store.down {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(Error::Deadline { at: 0 });
@@ -161,8 +162,9 @@ impl<'a> Progression<'a> {
                         batch[place * LANES + lane] = value;
                     }
                 }
-                transform.apply(&mut batch, plane.block_mut(column, row), stride);
+                transform.apply(&mut batch, output.bands[component].block_mut(column, 0), stride);
             }
+            output.hand_over(component);
         }
         Ok(())
     }

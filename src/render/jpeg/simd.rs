@@ -4,6 +4,8 @@
 //! compiler vectorises with 256-bit registers and uses three-operand shifts and bit counts. There is
 //! no other version of the source, and no floating-point contraction: results are the same bit for bit.
 
+use super::super::processor;
+
 /// A loop worth compiling twice. `run` and what it calls in its loops must be `#[inline(always)]`:
 /// a function that is not inlined stays at the baseline.
 pub(super) trait Work {
@@ -14,22 +16,12 @@ pub(super) trait Work {
 /// Runs `work` with the best features this processor has.
 pub(super) fn fastest<W: Work>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
-    if has_v3() {
+    if processor::has_v3() {
         // SAFETY: `v3` needs only the features just found.
         #[expect(unsafe_code, reason = "the one call from the baseline to newer features")]
         return unsafe { v3(work) };
     }
     work.run()
-}
-
-/// Features of the x86-64-v3 level that these loops gain from.
-#[cfg(target_arch = "x86_64")]
-fn has_v3() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt")
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,61 +1,67 @@
-//! The one place of the resampler that knows of processor features: a strip for AVX2.
+//! The one place of the resampler that knows of processor features: the passes for AVX2.
 //!
-//! It makes what [`Strip::run`] makes, bit for bit, 16 lanes of 16 bits at a time.
+//! It makes what [`Passes::take`] makes, bit for bit, 16 lanes of 16 bits at a time.
 
-use super::strip::Strip;
+use super::super::processor;
+use super::passes::Passes;
 
-/// Makes a strip by the fastest way this processor has.
-pub fn strip(strip: Strip) {
+/// [`Passes::take`] by the fastest way this processor has.
+pub fn take<'a>(passes: &mut Passes, rows: impl Iterator<Item = &'a [u8]>, made: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if processor::has_v3() {
         #[allow(unsafe_code)]
         // SAFETY: the function needs nothing but the feature just found.
-        return unsafe { avx2::run(strip) };
+        return unsafe { avx2::take(passes, rows, made) };
     }
-    strip.run();
+    passes.take(rows, made);
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::super::strip::{STRIP, ZERO, exact_sum, widen};
+    use super::super::passes::{STRIP, ZERO, exact_sum};
     use super::*;
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2")]
-    pub fn run(mut strip: Strip) {
-        let height = strip.height();
-        for row in 0..height {
-            let nth = strip.first + row;
-            strip.widen_for(nth, widen);
-            first_pass(&mut strip, row, nth);
+    pub fn take<'a>(passes: &mut Passes, rows: impl Iterator<Item = &'a [u8]>, made: &mut [u8]) {
+        let width = passes.across.starts.len();
+        for row in rows {
+            passes.widen(row);
+            while let Some(nth) = passes.next_row() {
+                first_pass(passes, nth);
+                if let Some(strip) = passes.count_row() {
+                    turn_over(passes);
+                    second_pass(passes);
+                    turn_back(passes, &mut made[strip.start * width..strip.end * width]);
+                }
+            }
         }
-        turn_over(&mut strip);
-        second_pass(&mut strip);
-        turn_back(&mut strip);
     }
 
     /// One row, 64 samples at a time.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn first_pass(strip: &mut Strip, row: usize, nth: usize) {
-        if strip.down.exact() {
-            for chunk in 0..strip.stride {
-                let taps = strip.taps_down(nth).map(|(at, weight)| (&strip.widened[at + chunk], weight));
-                strip.rows[row * strip.stride + chunk] = exact_sum(taps, strip.down.bits);
+    fn first_pass(passes: &mut Passes, nth: usize) {
+        let row = nth % STRIP;
+        if passes.down.exact() {
+            for chunk in 0..passes.stride {
+                let taps =
+                    passes.taps_down(nth).map(|(at, weight)| (&passes.buffers.widened[at + chunk], weight));
+                passes.buffers.rows[row * passes.stride + chunk] = exact_sum(taps, passes.down.bits);
             }
             return;
         }
-        let widened = strip.widened.as_chunks::<4>().0;
-        for group in 0..strip.stride / 4 {
+        let widened = passes.buffers.widened.as_chunks::<4>().0;
+        for group in 0..passes.stride / 4 {
             let mut sums = [_mm256_setzero_si256(); 4];
-            for (at, weight) in strip.taps_down(nth) {
+            for (at, weight) in passes.taps_down(nth) {
                 let weight = _mm256_set1_epi16(weight);
                 for (sum, values) in sums.iter_mut().zip(&widened[at / 4 + group]) {
                     *sum = _mm256_add_epi16(*sum, _mm256_mulhrs_epi16(load(values), weight));
                 }
             }
-            let rows = strip.rows.as_chunks_mut::<4>().0;
-            for (sum, values) in sums.into_iter().zip(&mut rows[row * strip.stride / 4 + group]) {
+            let rows = passes.buffers.rows.as_chunks_mut::<4>().0;
+            for (sum, values) in sums.into_iter().zip(&mut rows[row * passes.stride / 4 + group]) {
                 store(sum, values);
             }
         }
@@ -64,14 +70,16 @@ mod avx2 {
     /// Rows to columns.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn turn_over(strip: &mut Strip) {
-        let chunks = strip.source.width.div_ceil(16);
-        for (chunk, columns) in strip.columns.as_chunks_mut::<16>().0[..chunks].iter_mut().enumerate() {
+    fn turn_over(passes: &mut Passes) {
+        let chunks = passes.width.div_ceil(16);
+        for (chunk, columns) in
+            passes.buffers.columns.as_chunks_mut::<16>().0[..chunks].iter_mut().enumerate()
+        {
             let mut upper = [_mm256_setzero_si256(); 8];
             let mut lower = upper;
             for row in 0..8 {
-                upper[row] = load(&strip.rows[row * strip.stride + chunk]);
-                lower[row] = load(&strip.rows[(row + 8) * strip.stride + chunk]);
+                upper[row] = load(&passes.buffers.rows[row * passes.stride + chunk]);
+                lower[row] = load(&passes.buffers.rows[(row + 8) * passes.stride + chunk]);
             }
             let (upper, lower) = (turned_halves(upper), turned_halves(lower));
             for (x, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
@@ -98,14 +106,15 @@ mod avx2 {
     /// All columns made, 16 samples each.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn second_pass(strip: &mut Strip) {
-        let taps = strip.across.taps;
-        let weights = strip.across.values.chunks_exact(taps);
-        for ((out, &start), weights) in strip.out.iter_mut().zip(&strip.across.starts).zip(weights) {
-            let columns = &strip.columns[start..][..taps];
+    fn second_pass(passes: &mut Passes) {
+        let taps = passes.across.taps;
+        let weights = passes.across.values.chunks_exact(taps);
+        for ((out, &start), weights) in passes.buffers.out.iter_mut().zip(&passes.across.starts).zip(weights)
+        {
+            let columns = &passes.buffers.columns[start..][..taps];
             let mut sum = _mm256_setzero_si256();
-            if strip.across.exact() {
-                sum = load(&exact_sum(columns.iter().zip(weights.iter().copied()), strip.across.bits));
+            if passes.across.exact() {
+                sum = load(&exact_sum(columns.iter().zip(weights.iter().copied()), passes.across.bits));
             } else {
                 for (column, &weight) in columns.iter().zip(weights) {
                     let product = _mm256_mulhrs_epi16(load(column), _mm256_set1_epi16(weight));
@@ -121,9 +130,9 @@ mod avx2 {
     /// Columns to rows: four perfect shuffles.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn turn_back(strip: &mut Strip) {
-        let width = strip.across.starts.len();
-        for (chunk, columns) in strip.out.as_chunks::<16>().0.iter().enumerate() {
+    fn turn_back(passes: &mut Passes, lines: &mut [u8]) {
+        let width = passes.across.starts.len();
+        for (chunk, columns) in passes.buffers.out.as_chunks::<16>().0.iter().enumerate() {
             let mut bytes = [_mm_setzero_si128(); STRIP];
             for (bytes, column) in bytes.iter_mut().zip(columns) {
                 *bytes = load_bytes(column);
@@ -135,7 +144,7 @@ mod avx2 {
                     bytes[2 * nth + 1] = _mm_unpackhi_epi8(before[nth], before[nth + 8]);
                 }
             }
-            for (line, bytes) in strip.lines.chunks_exact_mut(width).zip(bytes) {
+            for (line, bytes) in lines.chunks_exact_mut(width).zip(bytes) {
                 let line = &mut line[16 * chunk..];
                 if let Some(whole) = line.first_chunk_mut() {
                     store_bytes(bytes, whole);

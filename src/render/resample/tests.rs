@@ -1,3 +1,4 @@
+use super::super::processor::portably;
 use super::*;
 
 /// Noise and a few hard edges: what shows a wrong tap.
@@ -65,7 +66,7 @@ fn it_is_within_one_of_the_exact_filter_and_leans_to_no_side() {
     let mut scratch = Scratch::default();
     for (w, h, width, height) in SIZES {
         let source = noisy(w, h);
-        let whole = Extent::whole(&source);
+        let whole = Extent::whole((source.width, source.height));
         for extent in [whole, Extent { width: w as f32 * 0.97, height: h as f32 * 0.93, ..whole }] {
             let found = resample_extent(&source, extent, width, height, &mut scratch);
             let exact = reference(&source, extent, width, height);
@@ -104,28 +105,30 @@ fn the_same_size_changes_nothing() {
 
 #[test]
 fn every_processor_makes_the_same() {
+    let mut scratch = Scratch::default();
     for (w, h, width, height) in SIZES {
         let source = noisy(w, h);
-        let (across, down) = (Weights::new(0.0, w as f32, w, width), Weights::new(0.0, h as f32, h, height));
-        let stride = w.div_ceil(16).next_multiple_of(4);
-        let made = [simd::strip as fn(Strip), |strip: Strip| strip.run()].map(|make| {
-            let mut lines = vec![0; width * height.min(STRIP)];
-            make(Strip {
-                source: &source,
-                across: &across,
-                down: &down,
-                first: 0,
-                stride,
-                widened_rows: &mut 0,
-                widened: &mut vec![[0; 16]; stride * down.taps],
-                rows: &mut vec![[0; 16]; stride * STRIP],
-                columns: &mut vec![[0; 16]; stride * STRIP],
-                out: &mut vec![[0; 16]; width.next_multiple_of(16)],
-                lines: &mut lines,
-            });
-            lines
-        });
-        assert!(made[0] == made[1], "{w}x{h} to {width}x{height}");
+        let made = resample(&source, width, height, &mut scratch);
+        let portable = portably(|| resample(&source, width, height, &mut scratch));
+        assert!(made == portable, "{w}x{h} to {width}x{height}");
+    }
+}
+
+#[test]
+fn rows_may_come_a_few_at_a_time_and_from_wider_planes() {
+    let mut scratch = Scratch::default();
+    for (w, h, width, height) in SIZES.into_iter().chain([(40, 40, 40, 40)]) {
+        let source = noisy(w, h);
+        let whole = resample(&source, width, height, &mut scratch);
+        for together in [1, 3, 16] {
+            let extent = Extent::whole((w, h));
+            let mut resampler = Resampler::new((w, h), extent, (width, height), &mut scratch);
+            for rows in source.samples.chunks(together * w) {
+                let wider: Vec<u8> = rows.chunks(w).flat_map(|row| [row, &[99; 7]].concat()).collect();
+                resampler.take(&wider, w + 7);
+            }
+            assert!(resampler.finish(&mut scratch) == whole, "{w}x{h} to {width}x{height}");
+        }
     }
 }
 
