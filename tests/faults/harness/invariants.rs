@@ -1,0 +1,313 @@
+//! What must hold in every scenario, read from the log of everything that went over the wire.
+
+use super::ledger::{Expected, Upload};
+use super::log::{Exchange, Received};
+use super::picture::MADE;
+use super::proxy::call::{Operation, short};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// What the workers were told, as far as it is checked.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub concurrency: HashMap<String, usize>,
+    /// Visibility timeout in seconds: a change to anything else lets go of a message.
+    pub visibility: u64,
+    /// Near the cap of 12 h, renewals ask for less.
+    pub capped: bool,
+}
+
+/// A life of a worker.
+type Life = (String, u64);
+
+struct Delivery<'a> {
+    message: &'a Received,
+    life: Life,
+    at: Duration,
+}
+
+/// A line for everything that broke a rule.
+pub fn check(exchanges: &[Exchange], uploads: &[Upload], terms: &Terms) -> Vec<String> {
+    let deliveries = deliveries(exchanges);
+    let mut broken = deletes_come_last(exchanges, uploads, &deliveries);
+    broken.extend(nothing_after_the_end(exchanges, terms));
+    broken.extend(nothing_is_hoarded(exchanges, &deliveries, terms));
+    broken.extend(failures_are_paced(exchanges, terms));
+    broken
+}
+
+/// By receipt handle; only what reached its worker.
+fn deliveries(exchanges: &[Exchange]) -> HashMap<&str, Delivery<'_>> {
+    let reached = exchanges.iter().filter(|e| e.reached && e.told == Some(200));
+    let all = reached.flat_map(|e| e.messages.iter().map(move |m| (e, m)));
+    all.map(|(e, message)| {
+        let at = e.ended.unwrap_or(e.at);
+        (message.receipt.as_str(), Delivery { message, life: (e.worker.clone(), e.life), at })
+    })
+    .collect()
+}
+
+/// Key and sequencer of each record of a message.
+fn records(message: &Received) -> Vec<(String, String)> {
+    let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+    let list = body["Records"].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    list.iter().map(|r| (text(&r["s3"]["object"]["key"]), text(&r["s3"]["object"]["sequencer"]))).collect()
+}
+
+/// No delete before all outputs of a message, or its dead letter, are confirmed to who deletes.
+fn deletes_come_last(
+    exchanges: &[Exchange],
+    uploads: &[Upload],
+    deliveries: &HashMap<&str, Delivery<'_>>,
+) -> Vec<String> {
+    let mut by_key: HashMap<&str, Vec<&Exchange>> = HashMap::new();
+    for exchange in exchanges.iter().filter(|e| e.call.operation.is_s3()) {
+        by_key.entry(&exchange.call.key).or_default().push(exchange);
+    }
+    let letters: Vec<&Exchange> = exchanges.iter().filter(|e| e.call.operation == Operation::Send).collect();
+    let uploads: HashMap<(&str, &str), &Upload> =
+        uploads.iter().map(|u| ((u.key.as_str(), u.sequencer.as_str()), u)).collect();
+    let mut broken = Vec::new();
+    for delete in exchanges.iter().filter(|e| e.call.operation == Operation::Delete) {
+        for entry in &delete.call.entries {
+            let Some(delivery) = deliveries.get(entry.receipt.as_str()) else {
+                broken.push(format!("delete of {}, which its worker was never given", short(&entry.receipt)));
+                continue;
+            };
+            let id = Some(delivery.message.id.as_str());
+            let told = |e: &&&Exchange| {
+                e.call.json["MessageAttributes"]["longshore.message-id"]["StringValue"].as_str() == id
+                    && e.confirmed()
+                    && e.ended.is_some_and(|ended| ended <= delete.at)
+            };
+            if letters.iter().any(|e| told(&e)) {
+                continue;
+            }
+            for (key, sequencer) in records(delivery.message) {
+                let Some(upload) = uploads.get(&(key.as_str(), sequencer.as_str())) else { continue };
+                let looked = by_key.get(key.as_str()).into_iter().flatten();
+                let gone = looked.clone().any(|e| e.told == Some(404) && e.at <= delete.at);
+                if upload.expected == Expected::Gone && gone {
+                    continue;
+                }
+                for (name, _) in MADE {
+                    let output = format!("{name}/{key}");
+                    let calls = by_key.get(output.as_str()).map(Vec::as_slice).unwrap_or_default();
+                    if let Err(why) = stored_before(delete, calls, &sequencer) {
+                        broken.push(format!(
+                            "delete of the message of {key} ({sequencer}) at {:.3} s by {}.{}: {output} {why}",
+                            delete.at.as_secs_f64(),
+                            delete.worker,
+                            delete.life
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    broken
+}
+
+fn stored_before(delete: &Exchange, calls: &[&Exchange], sequencer: &str) -> Result<(), &'static str> {
+    let before = |e: &&&Exchange| e.at <= delete.at;
+    let stored = calls.iter().filter(before).any(|e| {
+        e.call.operation == Operation::PutObject
+            && e.took_effect()
+            && e.effect_at.is_some_and(|at| at <= delete.at)
+            && e.call.metadata("longshore-sequencer").is_some_and(|s| s >= sequencer)
+    });
+    if !stored {
+        return Err("was not stored before");
+    }
+    let known = calls.iter().filter(before).any(|e| {
+        matches!(e.call.operation, Operation::PutObject | Operation::HeadObject)
+            && e.confirmed()
+            && (&e.worker, e.life) == (&delete.worker, delete.life)
+    });
+    if known { Ok(()) } else { Err("was stored, but its worker could not know") }
+}
+
+/// Whether this change of visibility lets go of a message.
+fn lets_go(visibility: Option<u64>, terms: &Terms) -> bool {
+    visibility == Some(0) || (!terms.capped && visibility != Some(terms.visibility))
+}
+
+/// No change of visibility or delete after a confirmed delete or release.
+fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
+    let mut ended: HashMap<(&str, &str, u64), Duration> = HashMap::new();
+    let mut broken = Vec::new();
+    let settles = |e: &&Exchange| matches!(e.call.operation, Operation::Delete | Operation::ChangeVisibility);
+    // In the order in which they were sent; ends count from when they were confirmed.
+    for exchange in exchanges.iter().filter(settles) {
+        for entry in &exchange.call.entries {
+            let name = (entry.receipt.as_str(), exchange.worker.as_str(), exchange.life);
+            if let Some(end) = ended.get(&name).filter(|end| **end < exchange.at) {
+                broken.push(format!(
+                    "{} at {:.3} s, though the message was let go by {:.3} s",
+                    exchange.call.summary(),
+                    exchange.at.as_secs_f64(),
+                    end.as_secs_f64()
+                ));
+            }
+            let ends = exchange.call.operation == Operation::Delete || lets_go(entry.visibility, terms);
+            if ends && exchange.confirmed() && exchange.done.contains(&entry.id) {
+                ended.insert(name, exchange.ended.unwrap_or(exchange.at));
+            }
+        }
+    }
+    broken
+}
+
+/// Unfinished messages never exceed the places; finished ones may wait for their delete, but not
+/// more of them than the buffer holds.
+fn nothing_is_hoarded(
+    exchanges: &[Exchange],
+    deliveries: &HashMap<&str, Delivery<'_>>,
+    terms: &Terms,
+) -> Vec<String> {
+    let mut puts: HashMap<&str, Vec<&Exchange>> = HashMap::new();
+    let mut settled: HashMap<&str, Duration> = HashMap::new();
+    let mut letters: HashMap<String, Duration> = HashMap::new();
+    let mut last_seen: HashMap<Life, Duration> = HashMap::new();
+    for e in exchanges {
+        let seen = last_seen.entry((e.worker.clone(), e.life)).or_default();
+        *seen = e.ended.unwrap_or(e.at).max(*seen);
+        match e.call.operation {
+            Operation::PutObject if e.confirmed() => puts.entry(&e.call.key).or_default().push(e),
+            Operation::Delete | Operation::ChangeVisibility => {
+                for entry in &e.call.entries {
+                    if e.call.operation == Operation::Delete || lets_go(entry.visibility, terms) {
+                        settled.entry(&entry.receipt).or_insert(e.at);
+                    }
+                }
+            }
+            Operation::Send => {
+                let id = e.call.json["MessageAttributes"]["longshore.message-id"]["StringValue"].as_str();
+                letters.insert(id.unwrap_or_default().to_owned(), e.ended.unwrap_or(e.at));
+            }
+            _ => {}
+        }
+    }
+    // A message received again while it runs is one message with two receipts.
+    let mut held: BTreeMap<(Life, &str), Vec<&Delivery<'_>>> = BTreeMap::new();
+    for delivery in deliveries.values() {
+        held.entry((delivery.life.clone(), &delivery.message.id)).or_default().push(delivery);
+    }
+    let mut strict: HashMap<Life, Vec<(Duration, i64)>> = HashMap::new();
+    let mut loose: HashMap<Life, Vec<(Duration, i64)>> = HashMap::new();
+    for ((life, id), mut deliveries) in held {
+        deliveries.sort_by_key(|d| d.at);
+        let end_of_life = last_seen.get(&life).copied().unwrap_or_default();
+        for (n, delivery) in deliveries.iter().enumerate() {
+            let next = deliveries.get(n + 1).map_or(end_of_life, |d| d.at);
+            let let_go = settled.get(delivery.message.receipt.as_str()).copied();
+            let stored =
+                records(delivery.message).iter().map(|(key, _)| finished_at(delivery, key, &puts)).collect();
+            let done: Option<Vec<Duration>> = stored;
+            let done = done.and_then(|times| times.into_iter().max()).or(letters.get(id).copied());
+            let end = let_go.unwrap_or(end_of_life).min(next.max(delivery.at));
+            loose.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
+            // Repeated work is finished when it is seen to be done: the wire does not show when.
+            if let Some(end) = done.map(|d| d.min(end)).or(let_go.is_none().then_some(end)) {
+                strict.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
+            }
+        }
+    }
+    let mut broken = Vec::new();
+    for (life, changes) in strict {
+        let places = terms.concurrency.get(&life.0).copied().unwrap_or(usize::MAX);
+        let (most, at) = peak(changes);
+        if most > places {
+            broken.push(format!(
+                "{}.{} had {most} messages in work at {at:.3} s, with {places} places",
+                life.0, life.1
+            ));
+        }
+    }
+    for (life, changes) in loose {
+        let places = terms.concurrency.get(&life.0).copied().unwrap_or(usize::MAX / 4);
+        let (most, at) = peak(changes);
+        if most > places + places.max(10) {
+            broken.push(format!(
+                "{}.{} held {most} messages at {at:.3} s, with {places} places",
+                life.0, life.1
+            ));
+        }
+    }
+    broken
+}
+
+/// When both renditions of a key had been stored by this life; None if the wire does not show it.
+fn finished_at(delivery: &Delivery<'_>, key: &str, puts: &HashMap<&str, Vec<&Exchange>>) -> Option<Duration> {
+    let mut end = Duration::ZERO;
+    for (name, _) in MADE {
+        let calls = puts.get(format!("{name}/{key}").as_str())?;
+        let ours =
+            |e: &&&Exchange| e.worker == delivery.life.0 && e.life == delivery.life.1 && e.at >= delivery.at;
+        end = end.max(calls.iter().find(ours)?.ended?);
+    }
+    Some(end)
+}
+
+fn peak(mut changes: Vec<(Duration, i64)>) -> (usize, f64) {
+    // What ends at the same moment ends first.
+    changes.sort();
+    let (mut now, mut most, mut when) = (0, 0, 0.0);
+    for (at, change) in changes {
+        now += change;
+        if now > most {
+            (most, when) = (now, at.as_secs_f64());
+        }
+    }
+    (usize::try_from(most).unwrap_or(0), when)
+}
+
+/// Polls that fail: one a second or so. Other calls that fail: a few for each place and second.
+fn failures_are_paced(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
+    let mut polls: HashMap<Life, Vec<Duration>> = HashMap::new();
+    let mut calls: HashMap<Life, Vec<Duration>> = HashMap::new();
+    for e in exchanges {
+        let refused = e.told.is_some_and(|s| s >= 400 && !matches!(s, 404 | 409 | 412));
+        let failed = refused || (e.fault.is_some() && !e.reached);
+        if failed {
+            let list = if e.call.operation == Operation::Receive { &mut polls } else { &mut calls };
+            list.entry((e.worker.clone(), e.life)).or_default().push(e.at);
+        }
+    }
+    let mut broken = Vec::new();
+    for (kind, lists) in [("polls", polls), ("calls", calls)] {
+        for ((worker, life), times) in lists {
+            let places = terms.concurrency.get(&worker).copied().unwrap_or(1);
+            let most = if kind == "polls" { 6 } else { 20 + 40 * places };
+            let window = Duration::from_secs(5);
+            let busiest =
+                (0..times.len()).map(|n| (times.partition_point(|t| *t < times[n] + window) - n, times[n]));
+            if let Some((count, at)) = busiest.max().filter(|(count, _)| *count > most) {
+                broken.push(format!(
+                    "{worker}.{life}: {count} {kind} failed in the 5 s from {:.3} s, at most {most} are decent",
+                    at.as_secs_f64()
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Receipts that a life was given and never let go of, as far as the server knows.
+pub fn unsettled(exchanges: &[Exchange], worker: &str, life: u64, terms: &Terms) -> Vec<String> {
+    let mut open: Vec<String> = deliveries(exchanges)
+        .into_iter()
+        .filter(|(_, d)| d.life == (worker.to_owned(), life))
+        .map(|(receipt, _)| receipt.to_owned())
+        .collect();
+    for e in exchanges.iter().filter(|e| e.took_effect()) {
+        for entry in e.call.entries.iter().filter(|entry| e.done.contains(&entry.id)) {
+            if e.call.operation == Operation::Delete || lets_go(entry.visibility, terms) {
+                open.retain(|receipt| *receipt != entry.receipt);
+            }
+        }
+    }
+    open
+}

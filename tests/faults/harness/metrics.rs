@@ -1,0 +1,103 @@
+//! The worker's own counters, asked for all the time: their identity must hold at every moment.
+
+use super::process::listening_port;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const ENDS: [&str; 5] = ["deleted", "released", "retried", "dead_lettered", "ownership_lost"];
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Ends when dropped.
+pub struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks for `/metrics` until the process ends.
+pub fn watch(pid: u32, name: &str, violations: Arc<Mutex<Vec<String>>>) -> Watch {
+    let name = name.to_owned();
+    Watch(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let Some(port) = listening_port(pid) else { continue };
+            let Some((200, text)) = get(port, "/metrics").await else { continue };
+            if let Err(why) = check(&text) {
+                violations.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name}: {why}"));
+            }
+        }
+    }))
+}
+
+/// `received = deleted + released + retried + dead_lettered + ownership_lost + in_flight`
+pub fn check(text: &str) -> Result<(), String> {
+    let sums = sums(text);
+    let get = |name: &str| {
+        let value = sums.get(name).copied();
+        value.ok_or_else(|| format!("/metrics does not tell {name}"))
+    };
+    let received = get("longshore_messages_received_total")?;
+    let mut told = vec![("in_flight", get("longshore_messages_in_flight")?)];
+    for end in ENDS {
+        told.push((end, get(&format!("longshore_messages_{end}_total"))?));
+    }
+    let sum: f64 = told.iter().map(|(_, n)| n).sum();
+    if (sum - received).abs() < 0.5 {
+        return Ok(());
+    }
+    Err(format!("received {received} is not the sum of {told:?}"))
+}
+
+/// Each name's value, summed over its labels.
+pub fn sums(text: &str) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let name = series.split('{').next().unwrap_or_default();
+        *sums.entry(name.to_owned()).or_insert(0.0) += value.parse().unwrap_or(0.0);
+    }
+    sums
+}
+
+/// A plain HTTP GET. None: nobody answers.
+pub async fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let ask = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    };
+    tokio::time::timeout(Duration::from_secs(5), ask).await.ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    fn told(received: u32, deleted: u32) -> String {
+        format!(
+            "# TYPE longshore_messages_received_total counter\nlongshore_messages_received_total {received}\n\
+             longshore_messages_deleted_total {deleted}\nlongshore_messages_released_total{{reason=\"a\"}} 1\n\
+             longshore_messages_released_total{{reason=\"b\"}} 2\nlongshore_messages_retried_total 1\n\
+             longshore_messages_dead_lettered_total 0\nlongshore_messages_ownership_lost_total 0\n\
+             longshore_messages_in_flight 2\n"
+        )
+    }
+
+    #[test]
+    fn the_identity_is_summed_over_labels() {
+        assert_eq!(check(&told(10, 4)), Ok(()));
+        assert!(check(&told(10, 5)).is_err());
+        assert!(check("longshore_messages_received_total 1\n").is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! Refusals as AWS words them, and answers edited on their way.
+
+use super::call::{Call, Operation};
+use bytes::Bytes;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+/// An error in the protocol of the service that was called: XML for S3, JSON for SQS.
+pub fn error(call: &Call, status: u16, code: &str) -> Response<Bytes> {
+    let message = format!("{code}, said by the fault proxy");
+    let mut response = Response::builder().status(status).header("x-amzn-requestid", "fault-proxy");
+    let body = if call.operation.is_s3() {
+        response = response.header("content-type", "application/xml");
+        match call.operation {
+            // Answers to HEAD have no body.
+            Operation::HeadObject => String::new(),
+            _ => format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+                 <RequestId>fault-proxy</RequestId></Error>"
+            ),
+        }
+    } else {
+        let blame = if status < 500 { "Sender" } else { "Receiver" };
+        response = response
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amzn-query-error", format!("{code};{blame}"));
+        let shape = code.rsplit('.').next().unwrap_or(code);
+        let shape = if shape == "NonExistentQueue" { "QueueDoesNotExist" } else { shape };
+        json!({"__type": format!("com.amazonaws.sqs#{shape}"), "message": message}).to_string()
+    };
+    response.body(Bytes::from(body)).expect("these headers are plain ASCII")
+}
+
+/// Takes some entries out of a batch request. None if all are taken out.
+pub fn without(request: &Value, taken: impl Fn(usize) -> bool) -> Option<Value> {
+    let mut kept = request.clone();
+    let entries = kept["Entries"].as_array_mut()?;
+    let mut position = 0;
+    entries.retain(|_| {
+        position += 1;
+        !taken(position - 1)
+    });
+    let any = !entries.is_empty();
+    any.then_some(kept)
+}
+
+/// Puts the entries that were taken out into the answer, as failed.
+pub fn with_failed(request: &Value, answer: &mut Value, code: &str, taken: impl Fn(usize) -> bool) {
+    let entries = request["Entries"].as_array().cloned().unwrap_or_default();
+    let taken = entries.iter().enumerate().filter(|(n, _)| taken(*n)).map(|(_, e)| e);
+    let failed: Vec<Value> = taken
+        .map(|e| json!({"Id": e["Id"], "SenderFault": false, "Code": code, "Message": "said by the fault proxy"}))
+        .collect();
+    if answer["Failed"].is_array() {
+        answer["Failed"].as_array_mut().expect("just looked at").extend(failed);
+    } else {
+        answer["Failed"] = Value::Array(failed);
+    }
+    if answer["Successful"].is_null() {
+        answer["Successful"] = json!([]);
+    }
+}
+
+/// The first message of a receive, twice.
+pub fn with_first_twice(answer: &mut Value) {
+    if let Some(messages) = answer["Messages"].as_array_mut()
+        && let Some(first) = messages.first().cloned()
+    {
+        messages.insert(1, first);
+    }
+}
+
+/// An answer with another body of JSON.
+pub fn replaced(response: Response<Bytes>, body: &Value) -> Response<Bytes> {
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove("content-length");
+    Response::from_parts(parts, Bytes::from(body.to_string()))
+}
+
+/// What is answered when everything of a batch was taken out.
+pub fn empty() -> Response<Bytes> {
+    let response =
+        Response::builder().status(StatusCode::OK).header("content-type", "application/x-amz-json-1.0");
+    response.body(Bytes::from_static(b"{}")).expect("this header is plain ASCII")
+}
