@@ -3,8 +3,22 @@
 //! One scenario runs alone by its name: `cargo test --test faults -- sigterm_under_load`.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+#[path = "faults/clocks.rs"]
+mod clocks;
 mod common;
 #[path = "faults/harness/mod.rs"]
 mod harness;
+#[path = "faults/hostile.rs"]
+mod hostile;
+#[path = "faults/leaving.rs"]
+mod leaving;
 #[path = "faults/meaning.rs"]
 mod meaning;
+#[path = "faults/outages.rs"]
+mod outages;
+#[path = "faults/queue.rs"]
+mod queue;
+#[path = "faults/resources.rs"]
+mod resources;
+#[path = "faults/store.rs"]
+mod store;

@@ -1,11 +1,12 @@
 //! What must hold in every scenario, read from the log of everything that went over the wire.
 
+use super::hoarding;
 use super::ledger::{Expected, Upload};
 use super::log::{Exchange, Received};
 use super::picture::MADE;
 use super::proxy::call::{Operation, short};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// What the workers were told, as far as it is checked.
@@ -19,12 +20,13 @@ pub struct Terms {
 }
 
 /// A life of a worker.
-type Life = (String, u64);
+pub type Life = (String, u64);
 
-struct Delivery<'a> {
-    message: &'a Received,
-    life: Life,
-    at: Duration,
+/// A message that reached a worker.
+pub struct Delivery<'a> {
+    pub message: &'a Received,
+    pub life: Life,
+    pub at: Duration,
 }
 
 /// A line for everything that broke a rule.
@@ -32,7 +34,7 @@ pub fn check(exchanges: &[Exchange], uploads: &[Upload], terms: &Terms) -> Vec<S
     let deliveries = deliveries(exchanges);
     let mut broken = deletes_come_last(exchanges, uploads, &deliveries);
     broken.extend(nothing_after_the_end(exchanges, terms));
-    broken.extend(nothing_is_hoarded(exchanges, &deliveries, terms));
+    broken.extend(hoarding::check(exchanges, &deliveries, terms));
     broken.extend(failures_are_paced(exchanges, terms));
     broken
 }
@@ -49,7 +51,7 @@ fn deliveries(exchanges: &[Exchange]) -> HashMap<&str, Delivery<'_>> {
 }
 
 /// Key and sequencer of each record of a message.
-fn records(message: &Received) -> Vec<(String, String)> {
+pub fn records(message: &Received) -> Vec<(String, String)> {
     let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
     let list = body["Records"].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -92,12 +94,21 @@ fn deletes_come_last(
                 if upload.expected == Expected::Gone && gone {
                     continue;
                 }
-                for (name, _) in MADE {
+                let calls = |name: &str| {
                     let output = format!("{name}/{key}");
-                    let calls = by_key.get(output.as_str()).map(Vec::as_slice).unwrap_or_default();
-                    if let Err(why) = stored_before(delete, calls, &sequencer) {
+                    by_key.get(output.as_str()).map(Vec::as_slice).unwrap_or_default()
+                };
+                // Whatever has a newer output has a message of its own, which answers for the rest.
+                if MADE
+                    .iter()
+                    .any(|(name, _)| stored_before(delete, calls(name), |s| s > sequencer.as_str()).is_ok())
+                {
+                    continue;
+                }
+                for (name, _) in MADE {
+                    if let Err(why) = stored_before(delete, calls(name), |s| s >= sequencer.as_str()) {
                         broken.push(format!(
-                            "delete of the message of {key} ({sequencer}) at {:.3} s by {}.{}: {output} {why}",
+                            "delete of the message of {key} ({sequencer}) at {:.3} s by {}.{}: {name} {why}",
                             delete.at.as_secs_f64(),
                             delete.worker,
                             delete.life
@@ -110,13 +121,18 @@ fn deletes_come_last(
     broken
 }
 
-fn stored_before(delete: &Exchange, calls: &[&Exchange], sequencer: &str) -> Result<(), &'static str> {
+/// Whether an output was stored in such an order before a delete, and its sender knew.
+fn stored_before(
+    delete: &Exchange,
+    calls: &[&Exchange],
+    order: impl Fn(&str) -> bool,
+) -> Result<(), &'static str> {
     let before = |e: &&&Exchange| e.at <= delete.at;
     let stored = calls.iter().filter(before).any(|e| {
         e.call.operation == Operation::PutObject
             && e.took_effect()
             && e.effect_at.is_some_and(|at| at <= delete.at)
-            && e.call.metadata("longshore-sequencer").is_some_and(|s| s >= sequencer)
+            && e.call.metadata("longshore-sequencer").is_some_and(&order)
     });
     if !stored {
         return Err("was not stored before");
@@ -130,7 +146,7 @@ fn stored_before(delete: &Exchange, calls: &[&Exchange], sequencer: &str) -> Res
 }
 
 /// Whether this change of visibility lets go of a message.
-fn lets_go(visibility: Option<u64>, terms: &Terms) -> bool {
+pub fn lets_go(visibility: Option<u64>, terms: &Terms) -> bool {
     visibility == Some(0) || (!terms.capped && visibility != Some(terms.visibility))
 }
 
@@ -158,110 +174,6 @@ fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
         }
     }
     broken
-}
-
-/// Unfinished messages never exceed the places; finished ones may wait for their delete, but not
-/// more of them than the buffer holds.
-fn nothing_is_hoarded(
-    exchanges: &[Exchange],
-    deliveries: &HashMap<&str, Delivery<'_>>,
-    terms: &Terms,
-) -> Vec<String> {
-    let mut puts: HashMap<&str, Vec<&Exchange>> = HashMap::new();
-    let mut settled: HashMap<&str, Duration> = HashMap::new();
-    let mut letters: HashMap<String, Duration> = HashMap::new();
-    let mut last_seen: HashMap<Life, Duration> = HashMap::new();
-    for e in exchanges {
-        let seen = last_seen.entry((e.worker.clone(), e.life)).or_default();
-        *seen = e.ended.unwrap_or(e.at).max(*seen);
-        match e.call.operation {
-            Operation::PutObject if e.confirmed() => puts.entry(&e.call.key).or_default().push(e),
-            Operation::Delete | Operation::ChangeVisibility => {
-                for entry in &e.call.entries {
-                    if e.call.operation == Operation::Delete || lets_go(entry.visibility, terms) {
-                        settled.entry(&entry.receipt).or_insert(e.at);
-                    }
-                }
-            }
-            Operation::Send => {
-                let id = e.call.json["MessageAttributes"]["longshore.message-id"]["StringValue"].as_str();
-                letters.insert(id.unwrap_or_default().to_owned(), e.ended.unwrap_or(e.at));
-            }
-            _ => {}
-        }
-    }
-    // A message received again while it runs is one message with two receipts.
-    let mut held: BTreeMap<(Life, &str), Vec<&Delivery<'_>>> = BTreeMap::new();
-    for delivery in deliveries.values() {
-        held.entry((delivery.life.clone(), &delivery.message.id)).or_default().push(delivery);
-    }
-    let mut strict: HashMap<Life, Vec<(Duration, i64)>> = HashMap::new();
-    let mut loose: HashMap<Life, Vec<(Duration, i64)>> = HashMap::new();
-    for ((life, id), mut deliveries) in held {
-        deliveries.sort_by_key(|d| d.at);
-        let end_of_life = last_seen.get(&life).copied().unwrap_or_default();
-        for (n, delivery) in deliveries.iter().enumerate() {
-            let next = deliveries.get(n + 1).map_or(end_of_life, |d| d.at);
-            let let_go = settled.get(delivery.message.receipt.as_str()).copied();
-            let stored =
-                records(delivery.message).iter().map(|(key, _)| finished_at(delivery, key, &puts)).collect();
-            let done: Option<Vec<Duration>> = stored;
-            let done = done.and_then(|times| times.into_iter().max()).or(letters.get(id).copied());
-            let end = let_go.unwrap_or(end_of_life).min(next.max(delivery.at));
-            loose.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
-            // Repeated work is finished when it is seen to be done: the wire does not show when.
-            if let Some(end) = done.map(|d| d.min(end)).or(let_go.is_none().then_some(end)) {
-                strict.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
-            }
-        }
-    }
-    let mut broken = Vec::new();
-    for (life, changes) in strict {
-        let places = terms.concurrency.get(&life.0).copied().unwrap_or(usize::MAX);
-        let (most, at) = peak(changes);
-        if most > places {
-            broken.push(format!(
-                "{}.{} had {most} messages in work at {at:.3} s, with {places} places",
-                life.0, life.1
-            ));
-        }
-    }
-    for (life, changes) in loose {
-        let places = terms.concurrency.get(&life.0).copied().unwrap_or(usize::MAX / 4);
-        let (most, at) = peak(changes);
-        if most > places + places.max(10) {
-            broken.push(format!(
-                "{}.{} held {most} messages at {at:.3} s, with {places} places",
-                life.0, life.1
-            ));
-        }
-    }
-    broken
-}
-
-/// When both renditions of a key had been stored by this life; None if the wire does not show it.
-fn finished_at(delivery: &Delivery<'_>, key: &str, puts: &HashMap<&str, Vec<&Exchange>>) -> Option<Duration> {
-    let mut end = Duration::ZERO;
-    for (name, _) in MADE {
-        let calls = puts.get(format!("{name}/{key}").as_str())?;
-        let ours =
-            |e: &&&Exchange| e.worker == delivery.life.0 && e.life == delivery.life.1 && e.at >= delivery.at;
-        end = end.max(calls.iter().find(ours)?.ended?);
-    }
-    Some(end)
-}
-
-fn peak(mut changes: Vec<(Duration, i64)>) -> (usize, f64) {
-    // What ends at the same moment ends first.
-    changes.sort();
-    let (mut now, mut most, mut when) = (0, 0, 0.0);
-    for (at, change) in changes {
-        now += change;
-        if now > most {
-            (most, when) = (now, at.as_secs_f64());
-        }
-    }
-    (usize::try_from(most).unwrap_or(0), when)
 }
 
 /// Polls that fail: one a second or so. Other calls that fail: a few for each place and second.

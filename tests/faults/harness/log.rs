@@ -37,6 +37,8 @@ pub struct Exchange {
     pub messages: Vec<Received>,
     /// Ids of the entries of a batch that the server has done.
     pub done: Vec<String>,
+    /// Ids of the entries whose receipt handle was not valid any more.
+    pub lost: Vec<String>,
 }
 
 impl Exchange {
@@ -124,6 +126,7 @@ impl Log {
             reached: false,
             messages: Vec::new(),
             done: Vec::new(),
+            lost: Vec::new(),
         });
         number
     }
@@ -143,6 +146,7 @@ impl Log {
             Operation::Receive => exchange.messages = messages(body),
             Operation::Delete | Operation::ChangeVisibility if exchange.took_effect() => {
                 exchange.done = done(&exchange.call, body);
+                exchange.lost = lost(body);
             }
             _ => {}
         }
@@ -214,4 +218,11 @@ fn done(call: &Call, body: &[u8]) -> Vec<String> {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let list = json["Successful"].as_array().cloned().unwrap_or_default();
     list.iter().filter_map(|e| e["Id"].as_str().map(str::to_owned)).collect()
+}
+
+fn lost(body: &[u8]) -> Vec<String> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let list = json["Failed"].as_array().cloned().unwrap_or_default();
+    let blamed = list.iter().filter(|e| e["SenderFault"] == true);
+    blamed.filter_map(|e| e["Id"].as_str().map(str::to_owned)).collect()
 }

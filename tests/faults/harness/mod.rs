@@ -20,8 +20,8 @@
 //! process.
 #![allow(dead_code)] // tests and benchmarks each use their part
 
-pub mod clock;
 pub mod ecs;
+mod hoarding;
 pub mod invariants;
 pub mod ledger;
 pub mod log;
@@ -31,13 +31,14 @@ pub mod process;
 pub mod proxy;
 pub mod reader;
 pub mod scenario;
+pub mod shim;
 pub mod strain;
 pub mod worker;
 
-pub use clock::Offset;
 pub use ledger::{Expected, Fate, Upload};
 pub use proxy::Proxy;
 pub use proxy::call::Operation;
 pub use proxy::rule::{Fault, on, on_s3};
-pub use scenario::Scenario;
+pub use scenario::{Scenario, lasting};
+pub use shim::Offset;
 pub use worker::Worker;

@@ -190,7 +190,7 @@ impl Scenario {
     pub fn terms(&self) -> Terms {
         Terms {
             concurrency: self.workers().iter().map(|w| (w.name.clone(), w.concurrency())).collect(),
-            visibility: VISIBILITY.as_secs(),
+            visibility: self.workers().first().map_or(VISIBILITY.as_secs(), |w| w.visibility()),
             capped: self.capped.load(Ordering::SeqCst),
         }
     }
@@ -224,7 +224,14 @@ impl Scenario {
     }
 
     /// The checks alone, for scenarios that stop their workers themselves.
-    pub async fn check(self, mut broken: Vec<String>) -> Vec<(Upload, Fate)> {
+    pub async fn check(self, broken: Vec<String>) -> Vec<(Upload, Fate)> {
+        let (fates, broken, about) = self.judge(broken).await;
+        assert!(broken.is_empty(), "{}\n{}", broken.join("\n"), self.epilogue(&about));
+        fates
+    }
+
+    /// Every fate, every broken rule, and the first key that ended wrong.
+    pub async fn judge(&self, mut broken: Vec<String>) -> (Vec<(Upload, Fate)>, Vec<String>, String) {
         for worker in self.workers() {
             broken.extend(worker.violations());
             let panicked = worker.lines().into_iter().filter(|l| l.contains("panicked"));
@@ -237,8 +244,7 @@ impl Scenario {
         let about = wrong.first().map(|(key, _)| key.clone()).unwrap_or_default();
         broken.extend(wrong.into_iter().map(|(_, line)| line));
         broken.extend(invariants::check(&self.log.exchanges(), &self.ledger.uploads(), &self.terms()));
-        assert!(broken.is_empty(), "{}\n{}", broken.join("\n"), self.epilogue(&about));
-        fates
+        (fates, broken, about)
     }
 
     /// The whole story of a key, or the last that was seen of everything.
@@ -265,6 +271,13 @@ fn farewells(worker: &Worker) -> Vec<String> {
         number("received") != ends.into_iter().map(number).sum::<u64>()
     });
     wrong.map(|line| format!("{}: its counts do not add up: {line}", worker.name)).collect()
+}
+
+/// How long a storm or an outage lasts: a third of what is said, unless `LONGSHORE_FAULT_TIMES` is
+/// `whole`.
+pub fn lasting(seconds: u64) -> Duration {
+    let whole = std::env::var("LONGSHORE_FAULT_TIMES").is_ok_and(|v| v == "whole");
+    Duration::from_secs(if whole { seconds } else { seconds.div_ceil(3) })
 }
 
 /// A name for something that must not exist.

@@ -1,12 +1,12 @@
 //! A worker under the script's control: the real binary behind a proxy of its own.
 
-use super::clock::Clock;
 use super::log::Log;
 use super::metrics::{self, Watch};
 use super::picture::RENDITIONS;
 use super::process::{self, Footprint, Process};
 use super::proxy::Proxy;
 use super::proxy::rule::Callback;
+use super::shim::Shim;
 use crate::common::process::longshore;
 use crate::common::stage::Stage;
 use longshore::local::s3;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct Worker {
     pub name: String,
     pub proxy: Proxy,
-    pub clock: Clock,
+    pub shim: Shim,
     settings: Mutex<BTreeMap<String, String>>,
     process: Arc<Mutex<Option<Process>>>,
     /// The log of all lives.
@@ -58,7 +58,7 @@ impl Worker {
         Arc::new(Self {
             name: name.to_owned(),
             proxy,
-            clock: Clock::new(),
+            shim: Shim::new(),
             settings: Mutex::new(settings),
             process: Arc::default(),
             lines: Arc::default(),
@@ -83,13 +83,19 @@ impl Worker {
         lock(&self.settings).get(name).cloned()
     }
 
+    /// In seconds.
+    pub fn visibility(&self) -> u64 {
+        let said = self.setting("LONGSHORE_VISIBILITY_TIMEOUT");
+        said.and_then(|v| v.trim_end_matches('s').parse().ok()).unwrap_or(VISIBILITY.as_secs())
+    }
+
     pub fn concurrency(&self) -> usize {
         self.setting("LONGSHORE_CONCURRENCY").and_then(|n| n.parse().ok()).unwrap_or(CONCURRENCY)
     }
 
-    /// Its clocks can be moved from its next life on.
-    pub fn with_clock(&self) -> &Self {
-        for (name, value) in self.clock.environment() {
+    /// Its clocks and its resolver can be spoilt from its next life on.
+    pub fn with_shim(&self) -> &Self {
+        for (name, value) in self.shim.environment() {
             self.set(name, value);
         }
         self

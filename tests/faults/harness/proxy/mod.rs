@@ -22,8 +22,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rule::{Fault, On, Rule, Rules};
 use socket::Socket;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,7 +35,8 @@ pub struct Proxy {
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     inner: Arc<Inner>,
-    accepting: JoinHandle<()>,
+    address: SocketAddr,
+    accepting: Mutex<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -56,7 +58,8 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(15 * 60);
 impl Proxy {
     pub async fn start(name: &str, upstream: &str, log: Log) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let endpoint = format!("http://{address}");
         let inner = Arc::new(Inner {
             name: name.to_owned(),
             upstream: upstream.to_owned(),
@@ -68,7 +71,8 @@ impl Proxy {
             replies_pass: watch::Sender::new(true),
             checks_clock: AtomicBool::new(false),
         });
-        Self { endpoint, accepting: tokio::spawn(accept(listener, Arc::clone(&inner))), inner }
+        let accepting = Mutex::new(tokio::spawn(accept(listener, Arc::clone(&inner))));
+        Self { endpoint, address, accepting, inner }
     }
 
     /// Puts a fault in force, behind those that are in force already.
@@ -94,6 +98,21 @@ impl Proxy {
         self.inner.replies_pass.send_replace(replies_pass);
     }
 
+    /// Nobody listens any more, and open connections end.
+    pub fn stop_listening(&self) {
+        self.inner.log.event(format!("{}: connections are refused", self.inner.name));
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
+    }
+
+    /// Listens again, at the same address.
+    pub async fn listen_again(&self) {
+        self.inner.log.event(format!("{}: listens again", self.inner.name));
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&self.inner)));
+        *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = accepting;
+    }
+
+    /// Refuses requests that are signed too early or too late, as AWS does.
     pub fn check_clock(&self) {
         self.inner.checks_clock.store(true, Ordering::SeqCst);
     }
@@ -110,7 +129,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
     }
 }
 

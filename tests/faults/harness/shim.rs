@@ -1,4 +1,5 @@
-//! A wrong clock for a worker: a small C file, compiled when first needed and loaded before libc.
+//! A wrong clock or a dead resolver for a worker: a small C file, compiled when first needed and
+//! loaded before libc.
 
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
@@ -7,8 +8,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The clocks of one worker, which can be moved while it runs.
-pub struct Clock {
+/// The clocks and the resolver of one worker, which can be spoilt while it runs.
+pub struct Shim {
     folder: tempfile::TempDir,
 }
 
@@ -30,32 +31,36 @@ impl Offset {
     }
 }
 
-impl Clock {
+impl Shim {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("offsets"), [0; 16]).unwrap();
+        std::fs::write(folder.path().join("numbers"), [0; 24]).unwrap();
         Self { folder }
     }
 
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let path = |path: PathBuf| path.to_str().expect("temporary paths are UTF-8").to_owned();
-        [("LD_PRELOAD", path(library())), ("FAULTS_CLOCK", path(self.folder.path().join("offsets")))]
+        [("LD_PRELOAD", path(library())), ("FAULTS_SHIM", path(self.folder.path().join("numbers")))]
     }
 
     /// The time of day is off by this from now on.
     pub fn wall(&self, offset: Offset) {
-        self.write(0, offset);
+        self.write(0, offset.nanoseconds());
     }
 
     /// Time passes: timers and leases see it, the servers do not.
     pub fn monotonic(&self, offset: Offset) {
-        self.write(8, offset);
+        self.write(8, offset.nanoseconds());
     }
 
-    fn write(&self, at: u64, offset: Offset) {
-        let mut file = OpenOptions::new().write(true).open(self.folder.path().join("offsets")).unwrap();
+    pub fn names_resolve(&self, resolve: bool) {
+        self.write(16, i64::from(!resolve));
+    }
+
+    fn write(&self, at: u64, number: i64) {
+        let mut file = OpenOptions::new().write(true).open(self.folder.path().join("numbers")).unwrap();
         file.seek(SeekFrom::Start(at)).unwrap();
-        file.write_all(&offset.nanoseconds().to_ne_bytes()).unwrap();
+        file.write_all(&number.to_ne_bytes()).unwrap();
     }
 }
 
@@ -63,14 +68,14 @@ fn library() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/harness/clock.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/harness/shim.c");
         // Named by the process, so that two test programs do not write the same file at once.
-        let library = folder.join(format!("clock-{}.so", std::process::id()));
+        let library = folder.join(format!("shim-{}.so", std::process::id()));
         let mut compile = Command::new("cc");
         let status = compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
         assert!(
             status.expect("a C compiler, as Rust needs one to link").success(),
-            "clock.c does not compile"
+            "shim.c does not compile"
         );
         library
     };

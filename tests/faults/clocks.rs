@@ -1,0 +1,130 @@
+//! Wrong clocks, and credentials that end.
+
+use crate::harness::ecs::{Agent, Role};
+use crate::harness::{Expected, Fault, Offset, Operation, Scenario, lasting, on};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_twenty_minutes_off() {
+    for offset in [Offset::Ahead(20 * MINUTE), Offset::Behind(20 * MINUTE)] {
+        let scenario = Scenario::with_receives(5).await;
+        let worker = scenario.worker("w").await;
+        worker.with_shim();
+        worker.shim.wall(offset);
+        worker.proxy.check_clock();
+        scenario.upload_many("c", 5).await;
+        worker.started().await;
+        // The SDK learns from a refusal how wrong the clock is, and signs by the server's from then on.
+        scenario.until_empty(PATIENCE).await;
+        let refused = scenario.log.count(|e| e.told == Some(403));
+        assert!(refused > 0, "the proxy looks at the clock");
+        scenario.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_jumps() {
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    worker.with_shim();
+    worker.proxy.check_clock();
+    // Longer than a visibility timeout: a lease that went by the time of day would be lost.
+    worker.proxy.fault(on([Operation::GetObject]).sometimes(0.3), Fault::Delay(Duration::from_secs(8)));
+    scenario.upload_many("j", 20).await;
+    worker.started().await;
+    // Within what AWS tolerates, and for a moment far beyond it.
+    let jumps = [600, -600, 840, -840, 0, 7200, -7200, 300];
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < lasting(30) {
+        for seconds in jumps {
+            let by = Duration::from_secs(i64::unsigned_abs(seconds));
+            worker.shim.wall(if seconds < 0 { Offset::Behind(by) } else { Offset::Ahead(by) });
+            // A clock and not a condition: moments between jumps are what this is about.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+    worker.shim.wall(Offset::Ahead(Duration::ZERO));
+    scenario.until_empty(PATIENCE).await;
+    let exchanges = scenario.log.exchanges();
+    let most = exchanges.iter().flat_map(|e| &e.messages).map(|m| m.receive_count).max();
+    assert!(most <= Some(2), "received {most:?} times: leases go by the monotonic clock");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expiring_credentials() {
+    let scenario = Scenario::with_receives(5).await;
+    let agent = Agent::start().await;
+    let worker = scenario.worker("w").await;
+    worker.unset("AWS_ACCESS_KEY_ID").unset("AWS_SECRET_ACCESS_KEY");
+    worker.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/role", agent.uri));
+    // They are renewed up to five minutes before they end: these all the time.
+    agent.role(Role::Lasts(Duration::from_secs(5)));
+    worker.started().await;
+    scenario.upload_many("e", 10).await;
+    scenario.until("renewed credentials", PATIENCE, || agent.roles_given() >= 3).await;
+    scenario.until_empty(PATIENCE).await;
+
+    // The role cannot be had any more, and what is left of it ends in the midst of work.
+    worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_millis(500)));
+    scenario.upload_many("f", 8).await;
+    scenario.upload_bytes("bad.jpg", b"no picture".to_vec(), Expected::Rejected("not-an-image")).await;
+    scenario.until("work", PATIENCE, || scenario.log.count(|e| e.call.key == "f0.jpg") > 0).await;
+    agent.role(Role::Fails);
+    worker.proxy.heal();
+    worker.proxy.fault(on([]), Fault::Refuse(403, "ExpiredToken"));
+    let before = scenario.depth().await;
+    tokio::time::sleep(lasting(18)).await;
+    assert!(worker.running(), "it waits for better times:\n{}", worker.tail());
+    let left = scenario.depth().await;
+    assert_eq!(left.0 + left.1, before.0 + before.1, "no deletes, and no dead letters");
+    let unready = worker.ask("/readyz").await;
+    assert!(unready.as_ref().is_some_and(|(status, _)| *status == 503), "{unready:?}");
+
+    agent.role(Role::Lasts(60 * MINUTE));
+    worker.proxy.heal();
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_hour_cap() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let scenario = Scenario::new().await;
+    scenario.nears_the_cap();
+    let worker = scenario.worker("w").await;
+    worker.with_shim().set("LONGSHORE_VISIBILITY_TIMEOUT", "2h").set("LONGSHORE_MAX_JOB_TIME", "42000s");
+    let long = on([Operation::GetObject]).key("long.jpg");
+    let stuck = worker.proxy.fault(long, Fault::BlackHole);
+    scenario.upload("long.jpg").await;
+    worker.started().await;
+    scenario.until("download", PATIENCE, || stuck.applied() == 1).await;
+    let held =
+        scenario.log.exchanges().iter().find_map(|e| Some(e.messages.first()?.receipt.clone())).unwrap();
+    let asked = || -> Vec<u64> {
+        let exchanges = scenario.log.exchanges();
+        let entries = exchanges.iter().flat_map(|e| &e.call.entries).filter(|entry| entry.receipt == held);
+        entries.filter_map(|entry| entry.visibility).collect()
+    };
+    // Hours pass for the worker, in which its job goes on.
+    for hours in 1..=11_u32 {
+        let before = asked().len();
+        let jumped = scenario.log.now();
+        worker.shim.monotonic(Offset::Ahead(hours * HOUR));
+        // The poll of that moment ends by its time limit. The next one brings something to do, or
+        // threads would go on sleeping by the kernel's clock.
+        let polls = || scenario.log.count(|e| e.call.operation == Operation::Receive && e.at > jumped) >= 2;
+        scenario.until("a poll after the jump", PATIENCE, polls).await;
+        scenario.upload(&format!("hour{hours}.jpg")).await;
+        scenario.until(&format!("renewal after {hours} h"), PATIENCE, || asked().len() > before).await;
+        let left = 12 * 3600 - u64::from(hours) * 3600;
+        let last = *asked().last().unwrap();
+        assert!(last <= left, "{last} s asked for, with {left} s left of 12 h");
+    }
+    // At the end of its time the job is given up, and its message given back.
+    stuck.end();
+    worker.shim.monotonic(Offset::Ahead(11 * HOUR + Duration::from_secs(2500)));
+    scenario.finish().await;
+}

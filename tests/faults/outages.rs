@@ -1,0 +1,81 @@
+//! Nothing to poll: the queue is missing, denied, unreachable. The worker asks at most once a
+//! second, and is back within 30 s of the end of the trouble, without a restart.
+
+use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Starts a worker into an outage, and lifts it.
+async fn outage<B, E>(begin: impl FnOnce(Arc<Worker>) -> B, end: impl FnOnce(Arc<Worker>) -> E)
+where
+    B: Future<Output = ()>,
+    E: Future<Output = ()>,
+{
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    begin(Arc::clone(&worker)).await;
+    scenario.upload_many("o", 5).await;
+    worker.started().await;
+    // A clock and not a condition: the length of the outage is what this is about.
+    tokio::time::sleep(lasting(30)).await;
+    assert!(worker.running(), "it waits, and does not end:\n{}", worker.tail());
+    let tries = worker.count_lines("trying again in");
+    assert!(tries >= 2, "it tries again");
+    let most = usize::try_from(lasting(30).as_secs()).unwrap();
+    assert!(tries <= most, "{tries} tries in {most} s");
+    assert_eq!(scenario.depth().await, (5, 0));
+    let unready = worker.ask("/readyz").await;
+    assert!(unready.as_ref().is_some_and(|(status, _)| *status == 503), "{unready:?}");
+    let ended = Instant::now();
+    end(Arc::clone(&worker)).await;
+    scenario.until_empty(Duration::from_secs(31)).await;
+    assert!(ended.elapsed() < Duration::from_secs(31), "back after {:?}", ended.elapsed());
+    assert_eq!(worker.proxy.life(), 1, "without a restart");
+    scenario.finish().await;
+}
+
+async fn refused(status: u16, code: &'static str) {
+    let begin = async |worker: Arc<Worker>| {
+        worker.proxy.fault(on([Operation::Receive]), Fault::Refuse(status, code));
+    };
+    outage(begin, async |worker: Arc<Worker>| worker.proxy.heal()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_missing() {
+    refused(400, "AWS.SimpleQueueService.NonExistentQueue").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_access_denied() {
+    refused(403, "AccessDenied").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_over_limit() {
+    refused(403, "OverLimit").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_do_not_resolve() {
+    let begin = async |worker: Arc<Worker>| {
+        let named = worker.proxy.endpoint.replace("127.0.0.1", "localhost");
+        worker.with_shim().set("AWS_ENDPOINT_URL", named);
+        worker.shim.names_resolve(false);
+    };
+    outage(begin, async |worker: Arc<Worker>| worker.shim.names_resolve(true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_refused() {
+    let begin = async |worker: Arc<Worker>| worker.proxy.stop_listening();
+    outage(begin, async |worker: Arc<Worker>| worker.proxy.listen_again().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_reset() {
+    let begin = async |worker: Arc<Worker>| {
+        worker.proxy.fault(on([Operation::Receive]), Fault::ResetBefore);
+    };
+    outage(begin, async |worker: Arc<Worker>| worker.proxy.heal()).await;
+}

@@ -1,0 +1,168 @@
+//! SQS in trouble: lost replies, partial failures, throttling, outages.
+
+use crate::harness::{Expected, Fault, Operation, Scenario, lasting, on};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How often each message was received, as SQS counts.
+fn most_receives(scenario: &Scenario) -> u64 {
+    let exchanges = scenario.log.exchanges();
+    exchanges.iter().flat_map(|e| &e.messages).map(|m| m.receive_count).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receive_reply_lost() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload_many("l", 8).await;
+    let lost = worker.proxy.fault(on([Operation::Receive]).nth(..=1), Fault::AckLost);
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    assert_eq!(lost.applied(), 1);
+    assert!(log.count(|e| !e.reached && !e.messages.is_empty()) == 1, "messages went down with the reply");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_twice_in_one_receive() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload_many("d", 3).await;
+    worker.proxy.fault(on([Operation::Receive]).nth(..=1), Fault::FirstTwice);
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let reads = log.count(|e| e.call.operation == Operation::GetObject);
+    assert_eq!(reads, 3, "its job is not started twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_batch_partial_failures() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let every_other = |n: usize| n % 2 == 1;
+    let odd = Fault::FailEntries(std::sync::Arc::new(every_other), "InternalError");
+    worker.proxy.fault(on([Operation::Delete]).nth(..=4), odd);
+    let all = Fault::FailEntries(std::sync::Arc::new(|_| true), "InternalError");
+    worker.proxy.fault(on([Operation::Delete]).nth(2..=3), all);
+    scenario.upload_many("f", 40).await;
+    worker.started().await;
+    scenario.until_empty(Duration::from_secs(30)).await;
+    assert_eq!(most_receives(&scenario), 1, "nothing is received again");
+    // That only the failed entries are sent again is one of the invariants.
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_down_for_a_minute() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let down = worker.proxy.fault(on([Operation::Delete]), Fault::Refuse(503, "ServiceUnavailable"));
+    scenario.upload_many("d", 60).await;
+    worker.started().await;
+    // A clock and not a condition: the length of the outage is what this is about.
+    tokio::time::sleep(lasting(60)).await;
+    let (visible, hidden) = scenario.depth().await;
+    assert_eq!(visible + hidden, 60, "nothing is deleted, nothing lost");
+    assert!(visible >= 60 - 14, "receiving stops at the buffer's limit: {hidden} are held");
+    down.end();
+    scenario.until_empty(Duration::from_secs(30)).await;
+    assert_eq!(most_receives(&scenario), 1, "renewals held every lease");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttled_and_failing_renewals() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    // Two and a half visibility timeouts for each download.
+    worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(15)));
+    let turn = AtomicU64::new(0);
+    let three_of_four =
+        on([Operation::ChangeVisibility]).when(move |_| turn.fetch_add(1, Ordering::SeqCst) % 4 != 3);
+    let failing = worker.proxy.fault(three_of_four, Fault::Refuse(400, "RequestThrottled"));
+    scenario.upload_many("t", 4).await;
+    worker.started().await;
+    scenario.until_empty(Duration::from_secs(40)).await;
+    assert!(failing.applied() >= 6, "renewals were refused {} times", failing.applied());
+    assert_eq!(most_receives(&scenario), 1, "every lease held");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redelivered_while_it_runs() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(11)));
+    let unrenewed =
+        worker.proxy.fault(on([Operation::ChangeVisibility]), Fault::Refuse(500, "InternalError"));
+    scenario.upload("r.jpg").await;
+    worker.started().await;
+    let again = || most_receives(&scenario) == 2;
+    scenario.until("a second delivery to the same worker", Duration::from_secs(20), again).await;
+    unrenewed.end();
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let exchanges = log.exchanges();
+    assert_eq!(exchanges.iter().filter(|e| e.call.operation == Operation::GetObject).count(), 1, "one job");
+    let newest = exchanges.iter().flat_map(|e| &e.messages).max_by_key(|m| m.receive_count).unwrap();
+    let deletes: Vec<&str> = exchanges
+        .iter()
+        .filter(|e| e.call.operation == Operation::Delete)
+        .flat_map(|e| e.call.entries.iter().map(|entry| entry.receipt.as_str()))
+        .collect();
+    assert_eq!(deletes, [newest.receipt.as_str()], "deleted with the newest handle, and with no other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn back_off_ladder_across_a_restart() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.proxy.fault(on([Operation::GetObject]).nth(..=3), Fault::Refuse(403, "AccessDenied"));
+    scenario.upload("l.jpg").await;
+    worker.started().await;
+    let steps = |scenario: &Scenario| -> Vec<u64> {
+        let exchanges = scenario.log.exchanges();
+        let changes = exchanges.iter().filter(|e| e.call.operation == Operation::ChangeVisibility);
+        changes.flat_map(|e| e.call.entries.iter().filter_map(|entry| entry.visibility)).collect()
+    };
+    for ladder in 1..=3 {
+        scenario.until("a step", Duration::from_secs(40), || steps(&scenario).len() >= ladder).await;
+        // The count is SQS's, so a new process goes on where the old one was.
+        worker.stop().await;
+        worker.started().await;
+    }
+    let found = steps(&scenario);
+    for (step, range) in found.iter().zip([3..=5, 5..=10, 10..=20]) {
+        assert!(range.contains(step), "{found:?}");
+    }
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letter_queue_down() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let down = worker.proxy.fault(on([Operation::Send]), Fault::Refuse(500, "InternalError"));
+    scenario.upload_bytes("bad.jpg", b"no picture".to_vec(), Expected::Rejected("not-an-image")).await;
+    scenario.upload("good.jpg").await;
+    worker.started().await;
+    scenario.until("an attempt", Duration::from_secs(20), || down.applied() >= 3).await;
+    let (visible, hidden) = scenario.depth().await;
+    assert!(visible + hidden >= 1, "never deleted before the dead-letter queue has it");
+    down.end();
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_dead_letter_and_delete() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.proxy.fault(on([Operation::Send]).nth(..=1), Fault::After(worker.killer()));
+    scenario.upload_bytes("bad.jpg", b"no picture".to_vec(), Expected::Rejected("not-an-image")).await;
+    worker.started().await;
+    scenario.until("its death", Duration::from_secs(20), || !worker.running()).await;
+    assert_eq!(scenario.stage.depth(&scenario.stage.dlq).await.0, 1);
+    worker.started().await;
+    scenario.finish().await;
+}

@@ -1,0 +1,132 @@
+//! S3 in trouble: storms, damaged bodies, lost replies.
+
+use crate::harness::picture::MADE;
+use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on, on_s3};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Three in ten calls fail, each in another way.
+pub fn mixed_errors(worker: &Arc<Worker>) {
+    let proxy = &worker.proxy;
+    for (chance, fault) in [
+        (0.08, Fault::Refuse(503, "SlowDown")),
+        (0.08, Fault::Refuse(500, "InternalError")),
+        (0.05, Fault::ResetBefore),
+        (0.05, Fault::AckLost),
+    ] {
+        proxy.fault(on_s3().sometimes(chance), fault);
+    }
+    proxy.fault(on([Operation::GetObject]).sometimes(0.05), Fault::Truncate(100));
+    proxy.fault(on([Operation::GetObject]).sometimes(0.05), Fault::Flip(300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_down_storm() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let storm = worker.proxy.fault(on_s3(), Fault::Refuse(503, "SlowDown"));
+    scenario.upload_many("s", 30).await;
+    worker.started().await;
+    // A clock and not a condition: the length of the storm is what this is about.
+    tokio::time::sleep(lasting(30)).await;
+    assert!(storm.applied() > 0 && scenario.stage.output_keys().await.is_empty());
+    storm.end();
+    mixed_errors(&worker);
+    scenario.upload_many("t", 30).await;
+    // Each failure doubles the back-off: the third is up to 20 s, the fourth up to 40 s.
+    scenario.finish_within(Duration::from_secs(150)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mixed_s3_errors() {
+    let scenario = Scenario::new().await;
+    let (a, b) = (scenario.worker("a").await, scenario.worker("b").await);
+    mixed_errors(&a);
+    mixed_errors(&b);
+    a.started().await;
+    b.started().await;
+    scenario.upload_many("m", 150).await;
+    scenario.finish_within(Duration::from_secs(120)).await;
+}
+
+/// The first two downloads are spoilt, the third is good: one delivery is enough.
+async fn spoilt_twice(fault: Fault) {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let spoilt = worker.proxy.fault(on([Operation::GetObject]).nth(..=2), fault);
+    scenario.upload("b.jpg").await;
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    assert_eq!(spoilt.applied(), 2);
+    let deliveries = log.exchanges().iter().flat_map(|e| e.messages.clone()).count();
+    assert_eq!(deliveries, 1, "read again, not received again");
+    assert_eq!(log.count(|e| e.call.operation == Operation::GetObject), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncated_bodies() {
+    spoilt_twice(Fault::Truncate(200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flipped_bodies() {
+    // In the entropy-coded data: only a checksum can tell.
+    spoilt_twice(Fault::Flip(700)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stalled_bodies() {
+    spoilt_twice(Fault::Stall(200, Duration::from_secs(120))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_stay_truncated_are_never_rejected() {
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    let cut = worker.proxy.fault(on([Operation::GetObject]), Fault::Truncate(400));
+    scenario.upload("b.jpg").await;
+    worker.started().await;
+    scenario.until("a second delivery", Duration::from_secs(30), || cut.applied() > 4).await;
+    cut.end();
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn put_reply_lost_then_409_then_own_412() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let put = |n| on([Operation::PutObject]).key("resized/p.jpg").nth(n..=n);
+    worker.proxy.fault(put(1), Fault::AckLost);
+    // The rule before has seen the first call, so each of these counts from the second on.
+    worker.proxy.fault(put(1), Fault::Refuse(409, "ConditionalRequestConflict"));
+    scenario.upload("p.jpg").await;
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let exchanges = log.exchanges();
+    let puts = exchanges
+        .iter()
+        .filter(|e| e.call.operation == Operation::PutObject && e.call.key == "resized/p.jpg");
+    let told: Vec<(Option<u16>, Option<u16>)> = puts.map(|e| (e.status, e.told)).collect();
+    assert_eq!(told, [(Some(200), None), (None, Some(409)), (Some(412), Some(412))]);
+    let deliveries = exchanges.iter().flat_map(|e| &e.messages).count();
+    assert_eq!(deliveries, 1, "all within one delivery");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_renditions() {
+    let scenario = Scenario::new().await;
+    let (a, b) = (scenario.worker("a").await, scenario.worker("b").await);
+    let first = on([Operation::PutObject]).key(format!("{}/k.jpg", MADE[0].0));
+    a.proxy.fault(first, Fault::After(a.killer()));
+    scenario.upload("k.jpg").await;
+    a.started().await;
+    scenario.until("the death of a", Duration::from_secs(20), || !a.running()).await;
+    assert_eq!(scenario.stage.output_keys().await.len(), 1, "one rendition of two");
+    b.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let written = log.count(|e| e.call.operation == Operation::PutObject && e.took_effect());
+    assert_eq!(written, MADE.len(), "what was there is not written again");
+}
