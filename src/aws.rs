@@ -41,9 +41,11 @@ const CREDENTIALS_BUFFER: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One try of a call that answers at once. The SDK has no limit of its own.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// One try at an upload, or at a download until its body begins; stalled bodies end by the SDK's own
-/// protection.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(300);
+/// One try at a question to S3, or at a download until its body begins; stalled bodies end by the SDK's
+/// own protection.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// One try at an upload: renditions are small.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Clients {
     /// Reads the SDK's configuration and makes the clients. `wait` is the long-poll wait and
@@ -58,11 +60,11 @@ impl Clients {
             aws_sdk_sqs::Client::from_conf(builder.build())
         };
         let path_style = has_endpoint(&config);
-        let s3 = |name: &'static str| {
+        let s3 = |name: &'static str, limit: Duration| {
             let builder = aws_sdk_s3::config::Builder::from(&config)
                 .retry_config(RetryConfig::standard())
                 .retry_partition(RetryPartition::new(name))
-                .timeout_config(timeouts(TRANSFER_TIMEOUT))
+                .timeout_config(timeouts(limit))
                 .force_path_style(path_style);
             aws_sdk_s3::Client::from_conf(builder.build())
         };
@@ -72,8 +74,8 @@ impl Clients {
             // A try that hangs must leave time for another before the lease runs out.
             settle: sqs("longshore-settle", RetryConfig::disabled(), CALL_TIMEOUT.min(visibility / 6)),
             send: sqs("longshore-send", RetryConfig::standard(), CALL_TIMEOUT),
-            read: s3("longshore-read"),
-            write: s3("longshore-write"),
+            read: s3("longshore-read", READ_TIMEOUT),
+            write: s3("longshore-write", WRITE_TIMEOUT),
         }
     }
 }

@@ -113,6 +113,9 @@ pub enum Failure {
     /// Works when somebody has mended the configuration, and then most likely for every picture.
     #[error("{1}")]
     Blocked(Barrier, Error),
+    /// Not begun, as the worker leaves: others shall have it at once.
+    #[error("the worker leaves")]
+    Left,
     /// The source object is not there any more: nothing to do, and nothing lost.
     #[error("{0}")]
     Gone(Error),

@@ -126,8 +126,8 @@ pub async fn build(
     let metrics = Metrics::default();
     let keeper = Keeper::start(queue.clone(), config.visibility, unsettled, metrics.clone())?;
     let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
-    let pool = Pool::new(config.render.threads)?;
-    let context = Context::new(config, Store::new(clients), pool);
+    let pool = Pool::new(config.render.threads, config.memory_budget)?;
+    let context = Context::new(config, Store::new(clients), pool, shutdown.clone());
     let worker = Worker::new(config, queue, Arc::new(keeper), dead_letters, context, shutdown, metrics);
     Ok(match reports {
         Some(reports) => worker.reporting_to(reports),

@@ -4,12 +4,31 @@
 //! finish: a third for bytes as they are downloaded, two thirds for pixels.
 
 use crate::error::{Failure, Reason};
+use crate::ops::{Phase, Shutdown};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub struct Memory {
     bytes: Share,
     pixels: Share,
+    waiting: watch::Sender<usize>,
+    shutdown: Shutdown,
+}
+
+/// Counts among those who wait, until dropped.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|n| *n += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+    }
 }
 
 struct Share {
@@ -26,27 +45,56 @@ const UNIT: u64 = 64 << 10;
 
 impl Memory {
     /// `budget` in bytes, at least 16 MiB.
-    pub fn new(budget: u64) -> Self {
+    pub fn new(budget: u64, shutdown: Shutdown) -> Self {
         let bytes = budget / 3;
-        Self { bytes: Share::new(bytes), pixels: Share::new(budget - bytes) }
+        let (bytes, pixels) = (Share::new(bytes), Share::new(budget - bytes));
+        Self { bytes, pixels, waiting: watch::Sender::new(0), shutdown }
+    }
+
+    /// Ends when nobody waits for memory.
+    pub async fn has_room(&self) {
+        self.waiting.subscribe().wait_for(|n| *n == 0).await.expect("self holds the sender");
     }
 
     /// Waits until so many bytes of a source may be in memory.
     ///
     /// # Errors
     ///
-    /// They are more than all of the share.
+    /// They are more than all of the share, or the worker leaves before there is room.
     pub async fn for_bytes(&self, bytes: u64, what: &impl std::fmt::Display) -> Result<Taken, Failure> {
-        self.bytes.take(bytes, || format!("{what} has {bytes} bytes")).await
+        self.take(&self.bytes, bytes, || format!("{what} has {bytes} bytes")).await
     }
 
     /// Waits until the engine may take so many bytes.
     ///
     /// # Errors
     ///
-    /// They are more than all of the share.
+    /// As [`for_bytes`](Self::for_bytes).
     pub async fn for_pixels(&self, bytes: u64, what: &impl std::fmt::Display) -> Result<Taken, Failure> {
-        self.pixels.take(bytes, || format!("rendering {what} takes up to {bytes} bytes")).await
+        self.take(&self.pixels, bytes, || format!("rendering {what} takes up to {bytes} bytes")).await
+    }
+
+    /// First come, first served: a large one is not passed by small ones for ever.
+    async fn take(&self, share: &Share, bytes: u64, says: impl FnOnce() -> String) -> Result<Taken, Failure> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        if units > share.units {
+            let detail = format!(
+                "{}, more than the {} that the memory budget has for it (--memory-budget; give the task more memory)",
+                says(),
+                u64::from(share.units) * UNIT
+            );
+            return Err(Failure::reject(Reason::MemoryBudget, detail));
+        }
+        if let Ok(taken) = Arc::clone(&share.free).try_acquire_many_owned(units) {
+            return Ok(Taken(taken));
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        tokio::select! {
+            taken = Arc::clone(&share.free).acquire_many_owned(units) => {
+                Ok(Taken(taken.expect("the semaphore is never closed")))
+            }
+            () = self.shutdown.reached(Phase::Draining) => Err(Failure::Left),
+        }
     }
 }
 
@@ -56,21 +104,6 @@ impl Share {
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let units = units.min(most);
         Self { free: Arc::new(Semaphore::new(units as usize)), units }
-    }
-
-    /// First come, first served: a large one is not passed by small ones for ever.
-    async fn take(&self, bytes: u64, says: impl FnOnce() -> String) -> Result<Taken, Failure> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        if units > self.units {
-            let detail = format!(
-                "{}, more than the {} that the memory budget has for it (--memory-budget; give the task more memory)",
-                says(),
-                u64::from(self.units) * UNIT
-            );
-            return Err(Failure::reject(Reason::MemoryBudget, detail));
-        }
-        let free = Arc::clone(&self.free);
-        Ok(Taken(free.acquire_many_owned(units).await.expect("the semaphore is never closed")))
     }
 }
 
@@ -101,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_fits_is_rejected_with_both_numbers() {
-        let memory = Memory::new(96 * MIB);
+        let memory = Memory::new(96 * MIB, Shutdown::default());
         let Err(Failure::Reject(rejection)) = memory.for_pixels(65 * MIB, &"s3://in/a.png").await else {
             panic!("let in")
         };
@@ -115,15 +148,27 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_now_waits_and_keeps_its_place_in_line() {
-        let memory = Memory::new(96 * MIB);
+        let memory = Memory::new(96 * MIB, Shutdown::default());
         let first = memory.for_pixels(40 * MIB, &"a").await.unwrap();
         let mut large = Box::pin(memory.for_pixels(60 * MIB, &"b"));
         let wait = Duration::from_millis(50);
         assert!(tokio::time::timeout(wait, &mut large).await.is_err());
         let small = tokio::time::timeout(wait, memory.for_pixels(MIB, &"c")).await;
         assert!(small.is_err(), "small ones do not pass a large one");
+        assert!(tokio::time::timeout(wait, memory.has_room()).await.is_err(), "somebody waits");
         drop(first);
         assert!(large.await.is_ok());
+        memory.has_room().await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_go_when_the_worker_leaves() {
+        let shutdown = Shutdown::default();
+        let memory = Memory::new(96 * MIB, shutdown.clone());
+        let _first = memory.for_pixels(60 * MIB, &"a").await.unwrap();
+        let second = memory.for_pixels(60 * MIB, &"b");
+        shutdown.advance(Phase::Draining);
+        assert!(matches!(second.await, Err(Failure::Left)));
     }
 
     #[test]

@@ -28,4 +28,6 @@ pub enum Outcome {
     Retry(Error),
     /// Works when the configuration is mended.
     Blocked(Barrier, Error),
+    /// Not begun, as the worker leaves.
+    Left,
 }

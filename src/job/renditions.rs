@@ -7,6 +7,7 @@ use super::rules::Rules;
 use crate::config::Config;
 use crate::error::{Failure, Printable};
 use crate::event::Created;
+use crate::ops::Shutdown;
 use crate::render::{Pool, Rendered, Settings, Stages, memory_needed_guarded};
 use crate::store::provenance::Verdict;
 use crate::store::{Existing, Got, Location, Object, Provenance, PutCondition, PutOutcome, Store, Upload};
@@ -59,20 +60,25 @@ const UNKNOWN_SIZE: u64 = 16 << 20;
 const TURNS: u32 = 5;
 
 impl Context {
-    pub fn new(config: &Config, store: Store, pool: Pool) -> Self {
+    pub fn new(config: &Config, store: Store, pool: Pool, shutdown: Shutdown) -> Self {
         let settings = &config.render.settings;
         Self {
             store,
             rules: Rules::new(config),
-            pool,
             hashes: settings_hashes(settings),
             settings: Arc::new(settings.clone()),
             output_bucket: config.output_bucket.clone(),
             cache_control: config.cache_control.clone(),
             max_bytes: config.render.max_bytes,
-            memory: Memory::new(config.memory_budget),
+            memory: Memory::new(config.memory_budget - pool.kept(), shutdown),
             recent: Recent::default(),
+            pool,
         }
+    }
+
+    /// Ends when no picture waits for memory: before that, another one could not be started.
+    pub async fn has_room(&self) {
+        self.memory.has_room().await;
     }
 
     fn output(&self, name: &str, key: &str) -> Location {
@@ -116,6 +122,7 @@ pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcom
         Ok(None) => Outcome::Superseded,
         Err(Failure::Retry(error)) => Outcome::Retry(error),
         Err(Failure::Blocked(barrier, error)) => Outcome::Blocked(barrier, error),
+        Err(Failure::Left) => Outcome::Left,
         Err(Failure::Gone(error)) => Outcome::Gone(error),
         Err(Failure::Reject(rejection)) => Outcome::Rejected(rejection),
     }
@@ -125,7 +132,11 @@ pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcom
 async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<Made>, Failure> {
     let Some(etag) = &created.etag else { return make(context, created).await };
     for (spec, hash) in context.settings.specs.iter().zip(&context.hashes) {
-        let existing = context.store.head(&context.output(&spec.name, &created.key)).await?;
+        let existing = match context.store.head(&context.output(&spec.name, &created.key)).await {
+            // Looking first only saves work: without the right to look, the write itself decides.
+            Err(Failure::Blocked(..)) => return make(context, created).await,
+            other => other?,
+        };
         let ours = Provenance::new(created, etag, hash);
         let theirs = existing.and_then(|e| e.provenance);
         if !theirs.is_some_and(|theirs| ours.against(&theirs) == Verdict::Done) {

@@ -25,10 +25,9 @@ pub struct Admin {
 
 impl Admin {
     fn metrics(&self) -> ([(&'static str, &'static str); 1], String) {
-        let (counts, in_flight) = self.keeper.snapshot();
         (
             [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
-            self.metrics.render(counts, in_flight),
+            self.metrics.render(|| self.keeper.snapshot()),
         )
     }
 }

@@ -105,6 +105,6 @@ impl Health {
     pub fn ready(&self) -> Result<(), String> {
         self.live()?;
         let poll = self.polls().trouble.clone();
-        poll.or_else(|| self.barrier.get()).map_or(Ok(()), Err)
+        poll.or_else(|| self.barrier.get()).or_else(|| self.keeper.trouble()).map_or(Ok(()), Err)
     }
 }

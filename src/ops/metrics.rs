@@ -8,9 +8,9 @@ use crate::job::Outcome;
 use crate::queue::Counts;
 use metrics::{Counter, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Cheap to clone; every clone counts into the same figures.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     samples: Arc<AtomicU64>,
+    rendering: Arc<Mutex<()>>,
 }
 
 /// Samples wait one by one until they are put into their buckets: often enough, even if nobody ever asks.
@@ -29,6 +30,21 @@ const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 const STAGE_SECONDS: &str = "longshore_stage_seconds";
 const LEASE_LAG_SECONDS: &str = "longshore_lease_lag_seconds";
+const QUEUE_LAG_SECONDS: &str = "longshore_queue_lag_seconds";
+const DRAIN_SECONDS: &str = "longshore_drain_seconds";
+const SOURCE_BYTES: &str = "longshore_source_bytes";
+const RENDITION_BYTES: &str = "longshore_rendition_bytes";
+/// Bytes: thumbnails have thousands, sources millions.
+const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
+
+const HISTOGRAMS: [(&str, &str); 6] = [
+    (STAGE_SECONDS, "Time of each stage of a picture."),
+    (LEASE_LAG_SECONDS, "How late leases were renewed."),
+    (QUEUE_LAG_SECONDS, "From the sending of a message to its receipt here."),
+    (DRAIN_SECONDS, "From the signal to the last message let go."),
+    (SOURCE_BYTES, "Bytes of the sources."),
+    (RENDITION_BYTES, "Bytes of the renditions."),
+];
 
 /// Name, help.
 const COUNTERS: [(&str, &str); 8] = [
@@ -49,6 +65,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &TIMES)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &SIZES))
             .expect("the buckets are not empty");
         let recorder = builder.build_recorder();
         for (name, help) in COUNTERS {
@@ -56,10 +73,15 @@ impl Default for Metrics {
         }
         let gauge = "longshore_messages_in_flight";
         recorder.describe_gauge(gauge.into(), None, "Messages in our hands now.".into());
-        recorder.describe_histogram(STAGE_SECONDS.into(), None, "Time of each stage of a picture.".into());
-        let help = "How late leases were renewed.";
-        recorder.describe_histogram(LEASE_LAG_SECONDS.into(), None, help.into());
-        Self { handle: recorder.handle(), recorder: Arc::new(recorder), samples: Arc::default() }
+        for (name, help) in HISTOGRAMS {
+            recorder.describe_histogram(name.into(), None, help.into());
+        }
+        Self {
+            handle: recorder.handle(),
+            recorder: Arc::new(recorder),
+            samples: Arc::default(),
+            rendering: Arc::default(),
+        }
     }
 }
 
@@ -74,6 +96,7 @@ impl Metrics {
             Outcome::Rejected(rejection) => ("rejected", rejection.reason.slug()),
             Outcome::Retry(_) => ("retry", ""),
             Outcome::Blocked(barrier, _) => ("blocked", barrier.slug()),
+            Outcome::Left => ("left", ""),
         };
         self.count_record(name, reason);
         if let Outcome::Done(made) = outcome
@@ -88,6 +111,10 @@ impl Metrics {
                 ("upload", made.upload),
             ] {
                 self.time(STAGE_SECONDS, &[("stage", stage)], time);
+            }
+            self.sample(SOURCE_BYTES, &[], made.bytes_in as f64);
+            for output in &made.outputs {
+                self.sample(RENDITION_BYTES, &[], output.bytes as f64);
             }
         }
     }
@@ -108,13 +135,31 @@ impl Metrics {
         self.time(LEASE_LAG_SECONDS, &[], lag);
     }
 
+    /// Messages came; the first of them was sent at this time, in milliseconds since 1970.
+    pub fn received(&self, sent_at: Option<i64>) {
+        let sent =
+            sent_at.and_then(|ms| u64::try_from(ms).ok()).map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
+        if let Some(lag) = sent.and_then(|sent| sent.elapsed().ok()) {
+            self.time(QUEUE_LAG_SECONDS, &[], lag);
+        }
+    }
+
+    /// The worker has let go of everything.
+    pub fn drained(&self, time: Duration) {
+        self.time(DRAIN_SECONDS, &[], time);
+    }
+
     fn count_record(&self, outcome: &'static str, reason: &'static str) {
         let labels = [("outcome", outcome), ("reason", reason)];
         self.recorder.register_counter(&key("longshore_records_total", &labels), &METADATA).increment(1);
     }
 
     fn time(&self, name: &'static str, labels: &[(&'static str, &'static str)], time: Duration) {
-        self.recorder.register_histogram(&key(name, labels), &METADATA).record(time.as_secs_f64());
+        self.sample(name, labels, time.as_secs_f64());
+    }
+
+    fn sample(&self, name: &'static str, labels: &[(&'static str, &'static str)], value: f64) {
+        self.recorder.register_histogram(&key(name, labels), &METADATA).record(value);
         if self.samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_BETWEEN_UPKEEPS
             == SAMPLES_BETWEEN_UPKEEPS - 1
         {
@@ -123,7 +168,10 @@ impl Metrics {
     }
 
     /// The Prometheus text format, with the messages' counters as they are in the book.
-    pub fn render(&self, counts: Counts, in_flight: usize) -> String {
+    pub fn render(&self, snapshot: impl FnOnce() -> (Counts, usize)) -> String {
+        // One at a time, or an answer would mix two moments.
+        let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        let (counts, in_flight) = snapshot();
         let totals = [
             counts.received,
             counts.deleted,
@@ -161,7 +209,7 @@ mod tests {
         metrics.record(&Outcome::Ignored(Noise::TestEvent));
         metrics.lease_lag(Duration::from_millis(3));
         let counts = Counts { received: 7, deleted: 4, retried: 1, ..Counts::default() };
-        let text = metrics.render(counts, 2);
+        let text = metrics.render(|| (counts, 2));
         for line in [
             r#"longshore_records_total{outcome="ignored",reason="test-event"} 1"#,
             "longshore_messages_received_total 7",

@@ -52,11 +52,13 @@ struct Shared {
     wake: Notify,
     /// A message was let go.
     changed: Notify,
-    /// Places for messages whose delete is not confirmed yet.
+    /// Places for messages that are let go of and not confirmed yet.
     slots: Arc<Semaphore>,
     /// The worker leaves: nothing waits for company, what is dropped is released at once.
     leaving: AtomicBool,
     stopped: AtomicBool,
+    /// Batches of deletes or releases in a row of which nothing was done, and why.
+    refused: Mutex<(u32, String)>,
     last_tick: Mutex<Instant>,
 }
 
@@ -84,6 +86,7 @@ impl Keeper {
             slots: Arc::new(Semaphore::new(unsettled)),
             leaving: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            refused: Mutex::default(),
             last_tick: Mutex::new(Instant::now()),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -119,6 +122,12 @@ impl Keeper {
     pub fn snapshot(&self) -> (Counts, usize) {
         let book = self.shared.book();
         (book.counts, book.len())
+    }
+
+    /// Why messages cannot be let go of, if that has been so for a while.
+    pub fn trouble(&self) -> Option<String> {
+        let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        (refused.0 >= REFUSALS).then(|| refused.1.clone())
     }
 
     /// When the thread last looked at its leases; it does so several times a visibility timeout.
@@ -180,11 +189,12 @@ impl Lease {
         self.shared.book().is_lost(&self.id, self.generation)
     }
 
-    /// Lets go of the message. Waits while too many deletes are unconfirmed: that is what holds up
-    /// new receives when SQS takes no deletes.
+    /// Lets go of the message. Waits while too many are not confirmed: that is what holds up new
+    /// receives when SQS takes no deletes and gives nothing back.
     pub async fn settle(mut self, settlement: Settlement) {
         let mut slot = None;
-        if matches!(settlement, Settlement::Delete | Settlement::DeadLettered) {
+        // Who leaves waits for nobody.
+        if settlement != Settlement::Release {
             let slots = Arc::clone(&self.shared.slots);
             slot = Some(slots.acquire_owned().await.expect("the semaphore is never closed"));
         }
@@ -267,6 +277,9 @@ fn record(shared: &Shared, (batch, started, results): Done) {
         book.complete(batch.action, ticket, result, started, now);
     }
     drop(book);
+    if batch.action != Action::Renew {
+        note_refusal(shared, what, &results);
+    }
     let failed =
         results.iter().filter_map(|r| r.as_ref().err()).find(|e| matches!(e, EntryError::Transient(_)));
     if let Some(EntryError::Transient(why)) = failed {
@@ -274,6 +287,23 @@ fn record(shared: &Shared, (batch, started, results): Done) {
         warn!("cannot {what} ({failed} of {of}), trying again: {why}");
     }
     shared.changed.notify_waiters();
+}
+
+/// So many batches in a row are no accident.
+const REFUSALS: u32 = 3;
+
+fn note_refusal(shared: &Shared, what: &str, results: &[Result<(), EntryError>]) {
+    let mut refused = shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    let why = results.iter().find_map(|r| match r {
+        Err(EntryError::Transient(why)) => Some(why),
+        _ => None,
+    });
+    match why {
+        Some(why) if results.iter().all(Result::is_err) => {
+            *refused = (refused.0 + 1, format!("cannot {what}: {why}"));
+        }
+        _ => *refused = (0, String::new()),
+    }
 }
 
 #[cfg(test)]

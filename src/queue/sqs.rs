@@ -86,6 +86,10 @@ impl Queue {
             match (&e, aws::code(&e)) {
                 (_, Some(code)) if code.contains("OverLimit") => ReceiveError::OverLimit,
                 (SdkError::TimeoutError(_), _) => ReceiveError::NoAnswer(line),
+                // No connection in time, or no TLS on it.
+                (SdkError::DispatchFailure(failure), _) if failure.is_timeout() => {
+                    ReceiveError::NoAnswer(line)
+                }
                 _ => ReceiveError::Other(line),
             }
         })?;

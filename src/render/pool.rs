@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 /// Scratch memory of a picture that takes more than this is given back: a thread must not sit on what
 /// another one needs. Nearly all photographs take less.
-const KEPT: u64 = 48 << 20;
+const KEPT: u64 = 32 << 20;
 
 /// What comes of a picture.
 pub type Answer = Result<Rendered, Rejection>;
@@ -26,20 +26,31 @@ struct Order {
 #[derive(Clone)]
 pub struct Pool {
     orders: mpsc::Sender<Order>,
+    kept: u64,
 }
 
 impl Pool {
+    /// `budget`: bytes of memory for all pictures together; a quarter of it, at most, stays with the
+    /// threads between pictures.
+    ///
     /// # Errors
     ///
     /// The operating system refuses a thread.
-    pub fn new(threads: usize) -> std::io::Result<Self> {
+    pub fn new(threads: usize, budget: u64) -> std::io::Result<Self> {
+        let threads = threads.max(1);
+        let kept = KEPT.min(budget / 4 / threads as u64);
         let (orders, inbox) = mpsc::channel();
         let inbox = Arc::new(Mutex::new(inbox));
-        for n in 0..threads.max(1) {
+        for n in 0..threads {
             let inbox = Arc::clone(&inbox);
-            std::thread::Builder::new().name(format!("pixels-{n}")).spawn(move || work(&inbox))?;
+            std::thread::Builder::new().name(format!("pixels-{n}")).spawn(move || work(&inbox, kept))?;
         }
-        Ok(Self { orders })
+        Ok(Self { orders, kept: kept * threads as u64 })
+    }
+
+    /// Bytes that may stay with the threads between pictures.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Renders on a thread of the pool. An order whose caller is gone is skipped. `held` is dropped when
@@ -54,7 +65,7 @@ impl Pool {
     }
 }
 
-fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
+fn work(inbox: &Mutex<mpsc::Receiver<Order>>, kept: u64) {
     let mut scratch = Scratch::default();
     loop {
         let order = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -65,7 +76,7 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>) {
         let needed = memory_needed_guarded(&order.bytes, &order.settings).unwrap_or(0);
         let answer = render_guarded(&order.bytes, &order.settings, &mut scratch);
         drop(order.bytes);
-        if needed > KEPT {
+        if needed > kept {
             scratch = Scratch::default();
         }
         drop(order.held);

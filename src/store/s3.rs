@@ -117,8 +117,11 @@ impl Store {
             return Ok(Got::Larger(length));
         }
         let etag = answer.e_tag().unwrap_or_default().trim_matches('"').to_owned();
-        let bytes = read_body(answer, length, max_bytes, too_large).await?;
-        Ok(Got::Object(Object { bytes, etag }))
+        match read_body(answer, length, room).await? {
+            Body::Whole(bytes) => Ok(Got::Object(Object { bytes, etag })),
+            Body::Larger(read) if read > max_bytes => Err(too_large(read)),
+            Body::Larger(read) => Ok(Got::Larger((2 * read).min(max_bytes))),
+        }
     }
 
     /// ETag of the object as it is now, without quotes; None if it is gone.
@@ -135,8 +138,7 @@ impl Store {
 
     /// What an output location holds.
     pub async fn head(&self, location: &Location) -> Result<Option<Existing>, Failure> {
-        let answer =
-            self.clients.write.head_object().bucket(&location.bucket).key(&location.key).send().await;
+        let answer = self.clients.read.head_object().bucket(&location.bucket).key(&location.key).send().await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(e) if e.as_service_error().is_some_and(|e| e.is_not_found()) => return Ok(None),
@@ -179,12 +181,13 @@ enum BodyOrFailure {
     Failure(Failure),
 }
 
-async fn read_body(
-    answer: GetObjectOutput,
-    length: Option<u64>,
-    max_bytes: u64,
-    too_large: impl Fn(u64) -> BodyOrFailure,
-) -> Result<Vec<u8>, BodyOrFailure> {
+enum Body {
+    Whole(Vec<u8>),
+    /// It has so many bytes or more, beyond the room for it.
+    Larger(u64),
+}
+
+async fn read_body(answer: GetObjectOutput, length: Option<u64>, room: u64) -> Result<Body, BodyOrFailure> {
     let capacity = usize::try_from(length.unwrap_or(64 << 10)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(capacity);
     let mut body = answer.body;
@@ -192,8 +195,8 @@ async fn read_body(
         let chunk = body.try_next().await.map_err(|e| BodyOrFailure::Body(causes(&e)))?;
         let Some(chunk) = chunk else { break };
         let read = bytes.len() as u64 + chunk.len() as u64;
-        if read > max_bytes {
-            return Err(too_large(read));
+        if read > room {
+            return Ok(Body::Larger(read));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -201,7 +204,7 @@ async fn read_body(
         Some(length) if length != bytes.len() as u64 => {
             Err(BodyOrFailure::Body(format!("the body ended after {} of {length} bytes", bytes.len())))
         }
-        _ => Ok(bytes),
+        _ => Ok(Body::Whole(bytes)),
     }
 }
 
@@ -274,7 +277,9 @@ where
             side,
             "allow s3:GetObject, s3:GetObjectVersion and s3:ListBucket on the input bucket to the worker's role",
         ),
-        (_, _, Some(301 | 307)) => blocked(side, "the bucket is in another region: set AWS_REGION"),
+        (_, Some("AuthorizationHeaderMalformed" | "PermanentRedirect"), _) | (_, _, Some(301 | 307)) => {
+            blocked(side, "the bucket is in another region: set AWS_REGION")
+        }
         _ => Failure::Retry(Error::new(line)),
     }
 }

@@ -3,8 +3,10 @@
 //! A wrong permission would otherwise send the whole queue to the dead-letter queue, one receive count
 //! at a time. While the breaker is open, jobs that ran into the barrier keep their messages, under
 //! lease, and take turns in trying again; the first that gets through closes it. Nothing else is
-//! received, but for one message now and then: those held may be the odd ones.
+//! received, but for one message a minute: those held may be the odd ones. To make room for it one that
+//! is held goes back, but none twice delivered or more, or the queue's own count would send it away.
 
+use super::gate::SUSPECT_AFTER;
 use crate::error::{Barrier, Error};
 use crate::ops::{Phase, Shutdown, Trouble};
 use std::collections::{HashSet, VecDeque};
@@ -22,20 +24,15 @@ struct Pace {
     /// From one try to the next, doubling.
     first_try: Duration,
     most_between_tries: Duration,
-    /// From one receive to the next, doubling.
-    first_trial: Duration,
-    most_between_trials: Duration,
+    /// From one receive to the next.
+    between_trials: Duration,
 }
 
 const PACE: Pace = Pace {
     first_try: Duration::from_secs(1),
     most_between_tries: Duration::from_secs(30),
-    first_trial: Duration::from_secs(60),
-    most_between_trials: Duration::from_secs(15 * 60),
+    between_trials: Duration::from_secs(60),
 };
-/// SQS hides a message for 12 h at most.
-const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
-
 pub struct Breaker {
     state: Mutex<State>,
     changed: Notify,
@@ -50,8 +47,8 @@ struct State {
     /// Sources denied since the last one that was read.
     denied: HashSet<String>,
     open: Option<Open>,
-    /// Who waits for a turn, by ticket, the one that waits longest first.
-    waiting: VecDeque<u64>,
+    /// Who waits for a turn, by ticket and receive count, the one that waits longest first.
+    waiting: VecDeque<(u64, u32)>,
     tickets: u64,
 }
 
@@ -63,7 +60,6 @@ struct Open {
     /// Whose turn it is, until it reports.
     trying: bool,
     next_trial: Instant,
-    between_trials: Duration,
     /// To give its message back, and with it its place.
     evicted: Option<u64>,
 }
@@ -71,7 +67,10 @@ struct Open {
 /// What a job that ran into a barrier shall do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    TryAgain,
+    /// It is this one's turn to find out.
+    Try,
+    /// Somebody got through. Who still does not is the odd one.
+    Closed,
     /// Somebody else's turn comes, by way of the queue.
     GiveBack,
     /// The worker leaves.
@@ -99,9 +98,9 @@ impl Breaker {
         // Who stored has read before.
         let closes = |open: &Open| step == Barrier::Output || open.barrier != Barrier::Output;
         let Some(open) = state.open.take_if(|open| closes(open)) else { return };
+        self.trouble.set(None);
         drop(state);
         info!("works again after {} s: receiving", open.since.elapsed().as_secs());
-        self.trouble.set(None);
         self.changed.notify_waiters();
     }
 
@@ -124,13 +123,12 @@ impl Breaker {
             next_try: now + self.pace.first_try,
             between_tries: self.pace.first_try,
             trying: false,
-            next_trial: now + self.pace.first_trial,
-            between_trials: self.pace.first_trial,
+            next_trial: now + self.pace.between_trials,
             evicted: None,
         });
+        self.trouble.set(Some(why.to_string()));
         drop(state);
         error!(barrier = barrier.slug(), "{why}; nothing more is received until it works");
-        self.trouble.set(Some(why.to_string()));
         true
     }
 
@@ -148,30 +146,25 @@ impl Breaker {
     }
 
     /// Waits until the job may try again, or should let go of its message.
-    pub async fn turn(&self) -> Turn {
+    pub async fn turn(&self, receive_count: u32) -> Turn {
         let ticket = {
             let mut state = self.state();
             state.tickets += 1;
             let ticket = state.tickets;
-            state.waiting.push_back(ticket);
+            state.waiting.push_back((ticket, receive_count));
             ticket
         };
         let _leaves_the_line = InLine { breaker: self, ticket };
-        let give_up = Instant::now() + HOLD_AT_MOST;
         loop {
             let changed = self.changed.notified();
             let wake = match self.look(ticket) {
                 Ok(turn) => return turn,
-                Err(wake) => wake.min(give_up),
+                Err(wake) => wake,
             };
             tokio::select! {
                 () = self.shutdown.reached(Phase::Draining) => return Turn::Leave,
                 () = changed => {}
-                () = tokio::time::sleep_until(wake) => {
-                    if wake == give_up {
-                        return Turn::GiveBack;
-                    }
-                }
+                () = tokio::time::sleep_until(wake) => {}
             }
         }
     }
@@ -179,8 +172,8 @@ impl Breaker {
     /// Err: when to look again.
     fn look(&self, ticket: u64) -> Result<Turn, Instant> {
         let mut state = self.state();
-        let first = state.waiting.front() == Some(&ticket);
-        let Some(open) = &mut state.open else { return Ok(Turn::TryAgain) };
+        let first = state.waiting.front().is_some_and(|(t, _)| *t == ticket);
+        let Some(open) = &mut state.open else { return Ok(Turn::Closed) };
         if open.evicted == Some(ticket) {
             open.evicted = None;
             return Ok(Turn::GiveBack);
@@ -188,7 +181,7 @@ impl Breaker {
         let now = Instant::now();
         if first && !open.trying && open.next_try <= now {
             open.trying = true;
-            return Ok(Turn::TryAgain);
+            return Ok(Turn::Try);
         }
         // One whose turn never ends (a job cut off) must not stop the others for ever.
         Err(if first && !open.trying { open.next_try } else { now + self.pace.most_between_tries })
@@ -206,8 +199,7 @@ impl Breaker {
                 let mut state = self.state();
                 let Some(open) = &mut state.open else { return };
                 if open.next_trial <= Instant::now() {
-                    open.between_trials = (open.between_trials * 2).min(self.pace.most_between_trials);
-                    open.next_trial = Instant::now() + open.between_trials;
+                    open.next_trial = Instant::now() + self.pace.between_trials;
                     return;
                 }
                 open.next_trial
@@ -219,10 +211,12 @@ impl Breaker {
         }
     }
 
-    /// A message is to be received and there is no place for it: whoever waits longest makes room.
+    /// A message is to be received and there is no place for it: who waits longest makes room, unless
+    /// its receives are being used up.
     pub fn make_room(&self) {
         let mut state = self.state();
-        let longest = state.waiting.front().copied();
+        let longest =
+            state.waiting.iter().find(|(_, count)| *count < SUSPECT_AFTER).map(|(ticket, _)| *ticket);
         if let Some(open) = &mut state.open
             && open.next_trial <= Instant::now()
         {
@@ -245,7 +239,7 @@ struct InLine<'a> {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.breaker.state().waiting.retain(|t| *t != self.ticket);
+        self.breaker.state().waiting.retain(|(t, _)| *t != self.ticket);
         self.breaker.changed.notify_waiters();
     }
 }
@@ -258,12 +252,7 @@ mod tests {
         let shutdown = Shutdown::default();
         let mut breaker = Breaker::new(Trouble::default(), shutdown.clone());
         let ms = Duration::from_millis;
-        breaker.pace = Pace {
-            first_try: ms(20),
-            most_between_tries: ms(80),
-            first_trial: ms(60),
-            most_between_trials: ms(120),
-        };
+        breaker.pace = Pace { first_try: ms(20), most_between_tries: ms(80), between_trials: ms(60) };
         (breaker, shutdown)
     }
 
@@ -303,7 +292,7 @@ mod tests {
         let mut before = Instant::now();
         // Each wait is at least three quarters of 20, 40, 80, 80 ms.
         for least in [15, 30, 60, 60] {
-            assert_eq!(breaker.turn().await, Turn::TryAgain);
+            assert_eq!(breaker.turn(1).await, Turn::Try);
             assert!(before.elapsed() >= Duration::from_millis(least), "{:?} < {least} ms", before.elapsed());
             breaker.ran_into(Barrier::Output, "a", &denied());
             before = Instant::now();
@@ -315,8 +304,8 @@ mod tests {
     async fn only_the_first_in_line_tries() {
         let (breaker, _) = breaker();
         breaker.ran_into(Barrier::Output, "a", &denied());
-        let mut first = Box::pin(breaker.turn());
-        let mut second = Box::pin(breaker.turn());
+        let mut first = Box::pin(breaker.turn(1));
+        let mut second = Box::pin(breaker.turn(1));
         let turns = async {
             tokio::select! {
                 biased;
@@ -324,11 +313,11 @@ mod tests {
                 turn = &mut second => (2, turn),
             }
         };
-        assert_eq!(turns.await, (1, Turn::TryAgain));
+        assert_eq!(turns.await, (1, Turn::Try));
         let waits = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
         assert!(waits.is_err(), "while one tries, the others wait");
         breaker.stored();
-        assert_eq!(second.await, Turn::TryAgain);
+        assert_eq!(second.await, Turn::Closed);
     }
 
     #[tokio::test]
@@ -340,15 +329,20 @@ mod tests {
         breaker.passable().await;
         assert!(opened.elapsed() >= Duration::from_millis(60));
         breaker.passable().await;
-        assert!(opened.elapsed() >= Duration::from_millis(180));
-        let mut held = Box::pin(breaker.turn());
+        assert!(opened.elapsed() >= Duration::from_millis(120));
+        let mut held = Box::pin(breaker.turn(1));
         breaker.state().open.as_mut().unwrap().trying = true;
         assert!(futures_util::poll!(&mut held).is_pending());
         breaker.state().open.as_mut().unwrap().next_trial = Instant::now();
         breaker.make_room();
         assert_eq!(held.await, Turn::GiveBack);
+        let mut kept = Box::pin(breaker.turn(SUSPECT_AFTER));
+        assert!(futures_util::poll!(&mut kept).is_pending());
+        breaker.make_room();
+        assert!(futures_util::poll!(&mut kept).is_pending(), "its receives are being used up");
+        drop(kept);
         breaker.state().open.as_mut().unwrap().trying = true;
-        let held = breaker.turn();
+        let held = breaker.turn(1);
         shutdown.advance(Phase::Draining);
         assert_eq!(held.await, Turn::Leave);
     }

@@ -1,15 +1,16 @@
 //! One message, from its body to its settlement.
 
 use super::breaker::{Breaker, Turn};
+use super::gate::{Gate, Pass};
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
-use crate::ops::Metrics;
+use crate::ops::{Metrics, Phase, Shutdown};
 use crate::queue::keeper::{Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tokio::sync::{RwLock, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span, warn};
 
 /// What handling a message takes.
@@ -17,7 +18,8 @@ pub struct Handler {
     pub context: Context,
     pub dead_letters: DeadLetters,
     pub max_job_time: Duration,
-    pub gate: RwLock<()>,
+    pub gate: Gate,
+    pub shutdown: Shutdown,
     pub breaker: Breaker,
     pub metrics: Metrics,
     pub reports: Option<mpsc::UnboundedSender<Report>>,
@@ -48,17 +50,22 @@ pub enum Ended {
     Rejected { body: String, rejection: Rejection },
 }
 
-/// From this delivery on a message runs alone: if it is the one that kills the process, it takes no
-/// neighbour along.
-const SUSPECT_AFTER: u32 = 3;
+/// SQS hides a message for 12 h from its receive, whatever is asked.
+const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
 /// A first delivery that is denied waits like this many more: 20 s at most instead of 5 s.
 const BLOCKED_WAITS_LIKE: u32 = 2;
 
-pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
-    let span = info_span!("message", message_id = message.id, receive_count = message.receive_count);
+pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pass) {
+    let span = info_span!(
+        "message",
+        message_id = message.id,
+        receive_count = message.receive_count,
+        trace = message.trace_header
+    );
     async {
-        let ended = work(handler, &message).await;
-        settle(handler, &message, lease, ended).await;
+        let give_up = message.received_at + HOLD_AT_MOST;
+        let ended = tokio::time::timeout_at(give_up.into(), work(handler, &message, pass)).await;
+        settle(handler, &message, lease, ended.unwrap_or(Ended::Retry)).await;
     }
     .instrument(span)
     .await;
@@ -66,30 +73,38 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease) {
 
 /// Works on a message until there is something to say of it. While the configuration stands in the
 /// way of every picture, that is not yet: the message is kept, under its lease.
-async fn work(handler: &Handler, message: &Message) -> Ended {
-    let mut repeated = message.receive_count > 1;
+async fn work(handler: &Handler, message: &Message, pass: Pass) -> Ended {
+    let count = message.receive_count;
+    let leaving = || handler.shutdown.reached(Phase::Draining);
+    let (mut inside, mut suspect) = tokio::select! {
+        biased;
+        () = leaving() => return Ended::Left,
+        entered = handler.gate.enter(pass) => entered,
+    };
+    let mut repeated = count > 1;
+    let mut turn = None;
     loop {
-        let ended = one_try(handler, message, repeated).await;
-        handler.breaker.tried();
+        let ended = attempt_in_time(handler, message, repeated).await;
+        drop((inside, suspect.take()));
+        if turn == Some(Turn::Try) {
+            handler.breaker.tried();
+        }
         let Ended::Blocked { barrier, source, why } = &ended else { return ended };
-        if !handler.breaker.ran_into(*barrier, source, why) {
+        // Others get through, this one does not: it is no matter of the configuration as a whole.
+        if turn == Some(Turn::Closed) || !handler.breaker.ran_into(*barrier, source, why) {
             return ended;
         }
-        match handler.breaker.turn().await {
-            Turn::TryAgain => repeated = true,
+        let next = handler.breaker.turn(count).await;
+        match next {
+            Turn::Try | Turn::Closed => (repeated, turn) = (true, Some(next)),
             Turn::GiveBack => return ended,
             Turn::Leave => return Ended::Left,
         }
-    }
-}
-
-async fn one_try(handler: &Handler, message: &Message, repeated: bool) -> Ended {
-    if message.receive_count >= SUSPECT_AFTER {
-        let _alone = handler.gate.write().await;
-        attempt_in_time(handler, message, repeated).await
-    } else {
-        let _together = handler.gate.read().await;
-        attempt_in_time(handler, message, repeated).await
+        inside = tokio::select! {
+            biased;
+            () = leaving() => return Ended::Left,
+            entered = handler.gate.enter_again(count) => entered,
+        };
     }
 }
 
@@ -124,6 +139,7 @@ async fn attempt(handler: &Handler, message: &Message, repeated: bool) -> Ended 
         match attempt_record(handler, message, meaning, repeated).await {
             Outcome::Rejected(rejection) => rejected.push((json, rejection)),
             Outcome::Retry(_) => retry = true,
+            Outcome::Left => return Ended::Left,
             Outcome::Blocked(barrier, why) => blocked = Some(Ended::Blocked { barrier, source, why }),
             Outcome::Done(_) | Outcome::Superseded | Outcome::Ignored(_) | Outcome::Gone(_) => {}
         }
@@ -180,6 +196,7 @@ fn log(created: Option<&Created>, outcome: &Outcome) {
     match outcome {
         // The job has told it in full.
         Outcome::Done(_) => {}
+        Outcome::Left => info!(bucket, %key, "not begun: the worker leaves"),
         Outcome::Superseded => info!(bucket, %key, "superseded by a newer version"),
         Outcome::Ignored(noise) => info!(bucket, %key, reason = noise.slug(), "ignored"),
         Outcome::Gone(error) => warn!(bucket, %key, "gone: {error}"),
@@ -225,6 +242,8 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
         // Somebody has to mend something first, or it is gone and S3 does not say so.
         Ended::Blocked { .. } => again(message.receive_count + BLOCKED_WAITS_LIKE),
         Ended::Left => Settlement::Release,
+        // Not ours any more: whoever has it now sends it.
+        Ended::Rejected { .. } if lease.is_lost() => Settlement::Release,
         Ended::Rejected { body, rejection } => {
             let letter = DeadLetter { message, body, rejection: &rejection };
             match handler.dead_letters.send(&letter).await {

@@ -1,6 +1,7 @@
 //! The loop: receive, hold, run, settle; and how it leaves.
 
 mod breaker;
+mod gate;
 mod handle;
 mod protection;
 
@@ -13,12 +14,13 @@ use crate::ops::{Health, Metrics, Phase, Shutdown, Trouble};
 use crate::queue::keeper::Settlement;
 use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
 use breaker::Breaker;
+use gate::{Gate, SUSPECT_AFTER};
 use handle::{Handler, handle};
 use protection::Protection;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
@@ -35,8 +37,12 @@ pub struct Worker {
     drain_budget: Duration,
     protection: Protection,
     failures: u32,
-    /// Receives in a row that were not answered at all.
+    /// Receives in a row that were not answered at all, and since when.
     dead_polls: u32,
+    silent_since: Instant,
+    /// The next receive asks for one message: the last one brought a suspect, or this process may be here
+    /// because a suspect killed the one before.
+    cautious: bool,
 }
 
 /// What a worker did, told when it has left.
@@ -82,9 +88,9 @@ impl Worker {
             context,
             dead_letters,
             max_job_time: config.max_job_time,
-            // Third deliveries take the gate alone, all others together.
-            gate: RwLock::new(()),
+            gate: Gate::new(),
             breaker: Breaker::new(trouble.clone(), shutdown.clone()),
+            shutdown: shutdown.clone(),
             metrics,
             reports: None,
         };
@@ -101,6 +107,8 @@ impl Worker {
             protection: Protection::new(config.task_protection, config.max_job_time),
             failures: 0,
             dead_polls: 0,
+            silent_since: Instant::now(),
+            cautious: true,
         }
     }
 
@@ -137,10 +145,11 @@ impl Worker {
     async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Broken> {
         while let Some(places) = self.places(jobs).await? {
             self.protection.take().await;
-            match self.receive(places.len()).await {
+            match self.receive(places.len(), jobs).await {
                 None => return Ok(()),
                 Some(Ok(messages)) => {
                     (self.failures, self.dead_polls) = (0, 0);
+                    self.silent_since = Instant::now();
                     self.health.polled();
                     let idle = messages.is_empty() && jobs.is_empty();
                     self.take(messages, places, jobs);
@@ -149,8 +158,7 @@ impl Worker {
                     }
                 }
                 Some(Err(error)) => {
-                    self.dead_polls = if error.is_silence() { self.dead_polls + 1 } else { 0 };
-                    if self.dead_polls == DEAD_POLLS {
+                    if self.is_cut_off(&error) {
                         error!("{error}");
                         return Err(Broken::DeadPolls);
                     }
@@ -159,6 +167,19 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Counts receives that nothing answered; in time as well, as a connection that cannot be made tells
+    /// sooner than a receive that hangs.
+    fn is_cut_off(&mut self, error: &ReceiveError) -> bool {
+        if !error.is_silence() {
+            self.dead_polls = 0;
+            self.silent_since = Instant::now();
+            return false;
+        }
+        self.dead_polls += 1;
+        let patience = DEAD_POLLS * (self.wait + Duration::from_secs(5));
+        self.dead_polls >= DEAD_POLLS && self.silent_since.elapsed() >= patience
     }
 
     /// With nothing to do, a protected task is unprotected for a moment.
@@ -179,7 +200,10 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.shutdown.reached(Phase::Draining) => return Ok(None),
-                Some(ended) = jobs.join_next() => check(ended)?,
+                Some(ended) = jobs.join_next() => {
+                    self.health.busy();
+                    check(ended)?;
+                }
                 place = semaphore.acquire_owned() => break place.expect("the semaphore is never closed"),
                 // Full for long is no sign of death.
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
@@ -192,14 +216,17 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = self.shutdown.reached(Phase::Draining) => return Ok(None),
-                Some(ended) = jobs.join_next() => check(ended)?,
+                Some(ended) = jobs.join_next() => {
+                    self.health.busy();
+                    check(ended)?;
+                }
                 () = self.ready_for_more() => break,
                 () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
             }
         }
         let mut places = vec![one];
         // While the breaker is open, one message is enough to find out.
-        let most = if self.handler.breaker.is_open() { 1 } else { 10 };
+        let most = if self.cautious || self.handler.breaker.is_open() { 1 } else { 10 };
         while places.len() < most
             && let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
         {
@@ -208,17 +235,25 @@ impl Worker {
         Ok(Some(places))
     }
 
-    /// Nothing new beside a message that is suspected of killing the process, nor while the
-    /// configuration keeps every picture from working.
+    /// Nothing new beside a message that is suspected of killing the process, nor while pictures wait
+    /// for memory, nor while the configuration keeps every picture from working.
     async fn ready_for_more(&self) {
-        drop(self.handler.gate.read().await);
+        self.handler.gate.clear().await;
+        self.handler.context.has_room().await;
         self.handler.breaker.passable().await;
     }
 
     /// One receive, awaited to its end whatever happens: SQS may already have handed its messages to
     /// a socket that we drop, and they would stay hidden for a whole visibility timeout. What a
     /// receive brings while we leave is given back at once, unstarted. None when it is time to stop.
-    async fn receive(&self, places: usize) -> Option<Result<Vec<Message>, ReceiveError>> {
+    async fn receive(
+        &self,
+        places: usize,
+        jobs: &mut JoinSet<()>,
+    ) -> Option<Result<Vec<Message>, ReceiveError>> {
+        if self.shutdown.phase() > Phase::Running {
+            return None;
+        }
         let mut receive = pin!(self.queue.receive(places, self.wait, self.visibility));
         let answer = tokio::select! {
             biased;
@@ -226,12 +261,16 @@ impl Worker {
             () = self.shutdown.reached(Phase::Draining) => {
                 let limit = self.wait + Duration::from_secs(1);
                 let hurry = self.shutdown.reached(Phase::Leaving);
-                // A second signal does not abandon the receive either, but ends the patience for it.
                 tokio::select! {
                     biased;
                     answer = &mut receive => answer,
                     () = tokio::time::sleep(limit) => return None,
-                    () = hurry => tokio::time::timeout(RELEASE_BUDGET, receive).await.ok()?,
+                    () = hurry => {
+                        // What runs is handed back now. The receive is not abandoned, but patience ends.
+                        self.keeper.leave();
+                        jobs.abort_all();
+                        tokio::time::timeout(RELEASE_BUDGET, receive).await.ok()?
+                    }
                 }
             }
         };
@@ -247,13 +286,19 @@ impl Worker {
         None
     }
 
-    fn take(&self, messages: Vec<Message>, places: Vec<OwnedSemaphorePermit>, jobs: &mut JoinSet<()>) {
-        for (message, place) in messages.into_iter().zip(places) {
+    fn take(&mut self, messages: Vec<Message>, places: Vec<OwnedSemaphorePermit>, jobs: &mut JoinSet<()>) {
+        if let Some(first) = messages.first() {
+            self.cautious = messages.iter().any(|m| m.receive_count >= SUSPECT_AFTER);
+            self.handler.metrics.received(first.sent_at);
+        }
+        // Everybody's pass before anybody runs.
+        let passes: Vec<_> = messages.iter().map(|m| self.handler.gate.admit(m.receive_count)).collect();
+        for ((message, place), pass) in messages.into_iter().zip(places).zip(passes) {
             // None: its job runs already, and has been given the new receipt handle.
             let Some(lease) = self.keeper.hold(&message) else { continue };
             let handler = Arc::clone(&self.handler);
             jobs.spawn(async move {
-                handle(&handler, message, lease).await;
+                handle(&handler, message, lease, pass).await;
                 drop(place);
             });
         }
@@ -266,7 +311,7 @@ impl Worker {
             ReceiveError::NoAnswer(_) | ReceiveError::Other(_) => {
                 let base = Duration::from_secs(1 << self.failures.min(5)).min(MAX_PAUSE);
                 self.failures += 1;
-                base / 2 + (base / 2).mul_f64(fastrand::f64())
+                (base + (base / 2).mul_f64(fastrand::f64())).min(MAX_PAUSE)
             }
         };
         error!("{error}; trying again in {:.1} s", pause.as_secs_f64());
@@ -313,6 +358,7 @@ impl Worker {
             warn!("{held} messages could not be handed back; they show when their visibility timeout ends");
         }
         self.shutdown.advance(Phase::Leaving);
+        self.handler.metrics.drained(started.elapsed());
         info!("drained in {} ms", started.elapsed().as_millis());
     }
 }

@@ -47,8 +47,8 @@ impl Protection {
             let uri = format!("{}/task-protection/v1/state", agent.trim_end_matches('/')).parse();
             uri.inspect_err(|e| warn!("no task protection: ECS_AGENT_URI is no address: {e}")).ok()
         });
-        // Two jobs' time: renewed at half of it. ECS takes 1 to 2,880 minutes.
-        let minutes = (2 * longest.as_secs()).div_ceil(60).clamp(2, 2880);
+        // Four jobs' time, renewed at half of it: one may wait for another. ECS takes 1 to 2,880 minutes.
+        let minutes = (4 * longest.as_secs()).div_ceil(60).clamp(2, 2880);
         Self { endpoint, minutes, protected_until: None, next_try: Instant::now(), failing: false }
     }
 

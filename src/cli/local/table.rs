@@ -45,6 +45,7 @@ impl Row {
                 State::Failed(format!("given up after {deliveries} tries: {error}"))
             }
             Outcome::Retry(error) | Outcome::Blocked(_, error) => State::Retrying(error.to_string()),
+            Outcome::Left => State::Retrying("not begun".into()),
         };
     }
 
