@@ -1,0 +1,154 @@
+//! The template, resolved for seven sets of parameters and asked what no linter knows.
+//!
+//! `LONGSHORE_TEST_TEMPLATE=file cargo test --test template` asks the same of another file: so the planted
+//! mistakes of `cloudformation/mutants` are told from the template.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+#[path = "template/mod.rs"]
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+use template::{Stack, checks, list, sets, text, walk, world};
+
+#[test]
+fn uploads_reach_the_queue_and_nothing_else_does() {
+    checks::all_stacks(checks::input::check);
+}
+
+#[test]
+fn buckets_and_queues_are_closed_encrypted_and_kept() {
+    checks::all_stacks(checks::storage::check);
+}
+
+#[test]
+fn the_worker_reads_what_it_is_told_and_the_times_fit() {
+    checks::all_stacks(checks::worker::check);
+}
+
+#[test]
+fn tasks_run_as_the_parameters_say() {
+    checks::all_stacks(checks::compute::check);
+}
+
+#[test]
+fn nothing_comes_in_and_what_must_go_out_can() {
+    checks::all_stacks(checks::network::check);
+}
+
+#[test]
+fn the_service_scales_by_backlog_to_zero_and_back() {
+    checks::all_stacks(checks::scaling::check);
+}
+
+#[test]
+fn alarms_reach_somebody_and_the_dashboard_shows_what_is_there() {
+    checks::all_stacks(checks::telling::check);
+}
+
+#[test]
+fn roles_have_exactly_what_is_needed() {
+    checks::all_stacks(checks::access::check);
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_made() {
+    let template = template::template();
+    for (given, why) in sets::refused() {
+        let refused = Stack::resolve(&template, "refused", world::IRELAND, given);
+        let line = refused.err().unwrap_or_else(|| panic!("{given:?} is taken"));
+        assert!(line.replace("the parameter ", "").contains(why), "{line:?} does not say {why:?}");
+    }
+}
+
+#[test]
+fn it_can_be_deployed_from_a_file() {
+    let template = template::template();
+    // More has to go through a bucket, which somebody would have to make first.
+    assert!(template.bytes <= 51_200, "{} bytes", template.bytes);
+    assert!(template.section("Parameters").len() <= 200);
+    let kinds: BTreeSet<String> =
+        template.section("Resources").values().filter_map(|r| text(&r["Type"]).ok()).collect();
+    for kind in &kinds {
+        assert!(!kind.starts_with("AWS::Lambda") && !kind.starts_with("Custom::"), "{kind}");
+        assert!(kind.starts_with("AWS::") && !kind.starts_with("AWS::CloudFormation::"), "{kind}");
+    }
+}
+
+#[test]
+fn every_parameter_is_told_bounded_grouped_and_used() {
+    let template = template::template();
+    let interface = &template.json["Metadata"]["AWS::CloudFormation::Interface"];
+    let mut grouped: BTreeMap<String, u32> = BTreeMap::new();
+    for group in list(&interface["ParameterGroups"]) {
+        assert!(group["Label"]["default"].is_string());
+        for name in list(&group["Parameters"]) {
+            *grouped.entry(text(name).unwrap()).or_default() += 1;
+        }
+    }
+    let source = template::source();
+    for (name, parameter) in template.section("Parameters") {
+        assert!(parameter["Description"].as_str().is_some_and(|d| d.len() > 10), "{name} is not told");
+        let bounds = ["AllowedValues", "AllowedPattern", "MinValue"];
+        assert!(bounds.iter().any(|b| !parameter[*b].is_null()), "{name} is not bounded");
+        assert_eq!(parameter.get("Default").is_none(), name == "Image", "{name}: a default");
+        assert_eq!(grouped.remove(name), Some(1), "{name} is in no group, or in two");
+        let used = source.contains(&format!("!Ref {name}")) || source.contains(&format!("${{{name}}}"));
+        assert!(used, "{name} is not used");
+    }
+    assert!(grouped.is_empty(), "groups name {grouped:?}");
+    let names: BTreeSet<&String> = template.section("Conditions").keys().collect();
+    let mut used = source.clone();
+    used.retain(|c| c != '\'');
+    for name in names {
+        let places = [format!("Condition {name}"), format!("Condition: {name}"), format!("If [{name},")];
+        let block = used.lines().any(|l| l.trim() == format!("- {name}"));
+        assert!(block || places.iter().any(|p| used.contains(p)), "condition {name} is not used");
+    }
+}
+
+#[test]
+fn a_second_stack_can_stand_beside_it() {
+    for stack in template::stacks() {
+        for (name, resource) in &stack.resources {
+            // An endpoint's service is AWS's own.
+            if resource["Type"] == "AWS::EC2::VPCEndpoint" {
+                continue;
+            }
+            let by_hand = ["ClusterName", "ServiceName", "RoleName", "LogGroupName", "TopicName", "AlarmName"]
+                .iter()
+                .chain(&["DashboardName", "Family", "GroupName", "LaunchTemplateName", "AutoScalingGroupName"])
+                .find(|p| resource["Properties"].get(**p).is_some_and(|v| !is_reference(&stack, v)));
+            assert!(by_hand.is_none(), "{name}: {by_hand:?} is named by hand");
+            walk(resource, name, &mut |path, text| {
+                let named = path.ends_with("BucketName") || path.ends_with("QueueName");
+                assert!(!named || text.contains(world::GUID), "{path} is {text}");
+            });
+        }
+    }
+}
+
+/// A schedule names its group by reference; that is no name given by hand.
+fn is_reference(stack: &Stack, value: &serde_json::Value) -> bool {
+    stack.has("ScheduleGroup") && *value == stack.value("ScheduleGroup", "")
+}
+
+#[test]
+fn outputs_say_how_to_go_on() {
+    for stack in template::stacks() {
+        let output = |name: &str| text(&stack.outputs[name]).unwrap_or_default();
+        assert_eq!(output("InputBucket"), stack.input_bucket());
+        assert_eq!(output("OutputBucket"), stack.value("OutputBucket", ""));
+        assert_eq!(output("QueueUrl"), stack.value("Queue", ""));
+        assert_eq!(output("DeadLetterQueueUrl"), stack.value("DeadLetterQueue", ""));
+        assert_eq!(output("StateChangeQueueUrl"), stack.value("StateChangeQueue", ""));
+        assert_eq!(output("Cluster"), stack.value("Cluster", ""));
+        assert_eq!(output("Service"), stack.value("Service", "Name"));
+        let prefix = stack.parameter("InputPrefix");
+        let line = format!("aws s3 cp photo.jpg s3://{}/{prefix}photo.jpg", stack.input_bucket());
+        assert_eq!(output("TryIt"), line);
+        let console = if stack.set == "china" { "console.amazonaws.cn" } else { "console.aws.amazon.com" };
+        let (region, board) = (stack.place.region, stack.value("Dashboard", ""));
+        let url = format!("https://{region}.{console}/cloudwatch/home?region={region}#dashboards/dashboard/{board}");
+        assert_eq!(output("DashboardUrl"), url);
+    }
+}

@@ -1,0 +1,107 @@
+//! The sets of parameters that the template is resolved for.
+
+use super::world::{BEIJING, IRELAND, Place};
+
+pub type Set = (&'static str, Place, &'static [(&'static str, &'static str)]);
+
+const IMAGE: (&str, &str) = ("Image", "111122223333.dkr.ecr.eu-west-1.amazonaws.com/longshore:1.0");
+const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0b1c2d3e-aaaa-bbbb-cccc-0123456789ab";
+
+/// Only the image is given.
+pub const DEFAULTS: &str = "defaults";
+/// A bucket, a VPC and a key that exist; the floor moves by schedule.
+pub const EXISTING: &str = "existing";
+
+pub fn all() -> Vec<Set> {
+    vec![
+        (DEFAULTS, IRELAND, &[IMAGE]),
+        (
+            EXISTING,
+            IRELAND,
+            &[
+                IMAGE,
+                ("InputBucketName", "photos-of-2017"),
+                ("VpcId", "vpc-0a1b2c3d4e5f60718"),
+                ("SubnetIds", "subnet-0a1b2c3d4e5f60718,subnet-1a1b2c3d4e5f60718"),
+                ("AssignPublicIp", "DISABLED"),
+                ("InterfaceEndpoints", "true"),
+                ("KmsKeyArn", KEY),
+                ("PermissionsBoundaryArn", "arn:aws:iam::111122223333:policy/boundary"),
+                ("ScheduledMinTasks", "25"),
+                ("MaxTasks", "50"),
+                ("ScheduleTimezone", "America/New_York"),
+                ("AlarmEmail", "someone@example.com"),
+                ("TaskProtection", "auto"),
+            ],
+        ),
+        (
+            "ec2",
+            IRELAND,
+            &[IMAGE, ("Compute", "EC2"), ("MinTasks", "1"), ("TaskSize", "2048/4096"), ("AlarmEmail", "a@b.cd")],
+        ),
+        (
+            "ec2 on arm, one task an instance",
+            IRELAND,
+            &[
+                IMAGE,
+                ("Compute", "EC2"),
+                ("CpuArchitecture", "ARM64"),
+                ("InstanceType", "c7g.large"),
+                ("Placement", "distinctInstance"),
+                ("PlacementExpression", "attribute:ecs.instance-type =~ c7.*"),
+                ("TerminationProtection", "ENABLED"),
+                ("OnDelete", "Delete"),
+            ],
+        ),
+        (
+            "ec2, filled up",
+            IRELAND,
+            &[IMAGE, ("Compute", "EC2"), ("Placement", "binpack"), ("EnableExec", "true")],
+        ),
+        (
+            "eventbridge and spot",
+            IRELAND,
+            &[
+                IMAGE,
+                ("InputEvents", "EventBridge"),
+                ("Suffixes", ".jpg,.heic"),
+                ("OnDemandWeight", "1"),
+                ("SpotWeight", "3"),
+                ("CpuArchitecture", "ARM64"),
+                ("StopTimeout", "30"),
+                ("VisibilityTimeout", "60"),
+                ("InputPrefix", "uploads/"),
+                ("EnableExec", "true"),
+                ("OutputExpiryDays", "30"),
+            ],
+        ),
+        (
+            "china",
+            BEIJING,
+            &[
+                ("Image", "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/longshore:1.0"),
+                ("Compute", "EC2"),
+                ("Placement", "spread"),
+                ("Suffixes", ".jpg"),
+                ("InputExpiryDays", "7"),
+                ("InterfaceEndpoints", "true"),
+                ("ScheduledMinTasks", "2"),
+            ],
+        ),
+    ]
+}
+
+/// What must be refused before anything is made, and a word of why.
+pub fn refused() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
+    vec![
+        (&[], "Image is missing"),
+        (&[IMAGE, ("VpcId", "vpc-0a1b2c3d4e5f60718")], "VpcId needs SubnetIds"),
+        (&[IMAGE, ("SubnetIds", "subnet-0a1b2c3d4e5f60718")], "SubnetIds need VpcId"),
+        (&[IMAGE, ("OnDemandWeight", "0")], "cannot both be 0"),
+        (&[IMAGE, ("Suffixes", "jpg")], "does not match"),
+        (&[IMAGE, ("TaskSize", "256/4096")], "not one of"),
+        (&[IMAGE, ("StopTimeout", "121")], "out of bounds"),
+        (&[IMAGE, ("VisibilityTimeout", "10")], "out of bounds"),
+        (&[IMAGE, ("ScheduleStart", "every morning")], "does not match"),
+    ]
+}
