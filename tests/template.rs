@@ -117,7 +117,7 @@ fn a_second_stack_can_stand_beside_it() {
             let by_hand = ["ClusterName", "ServiceName", "RoleName", "LogGroupName", "TopicName", "AlarmName"]
                 .iter()
                 .chain(&["DashboardName", "Family", "GroupName", "LaunchTemplateName", "AutoScalingGroupName"])
-                .find(|p| resource["Properties"].get(**p).is_some_and(|v| !is_reference(&stack, v)));
+                .find(|p| resource["Properties"].get(**p).is_some_and(|v| !is_reference(stack, v)));
             assert!(by_hand.is_none(), "{name}: {by_hand:?} is named by hand");
             walk(resource, name, &mut |path, text| {
                 let named = path.ends_with("BucketName") || path.ends_with("QueueName");

@@ -13,6 +13,7 @@ pub mod yaml;
 pub use resolve::{Stack, Template, text};
 
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// The template to look at: the project's, or the one that `LONGSHORE_TEST_TEMPLATE` names.
 pub fn source() -> String {
@@ -26,18 +27,19 @@ pub fn template() -> Template {
 }
 
 /// The template under every set of parameters.
-pub fn stacks() -> Vec<Stack> {
-    let template = template();
-    let resolve = |(set, place, given): sets::Set| {
-        Stack::resolve(&template, set, place, given).unwrap_or_else(|e| panic!("with {set}: {e}"))
-    };
-    sets::all().into_iter().map(resolve).collect()
+pub fn stacks() -> &'static [Stack] {
+    static STACKS: LazyLock<Vec<Stack>> = LazyLock::new(|| {
+        let template = template();
+        let resolve = |(set, place, given): sets::Set| {
+            Stack::resolve(&template, set, place, given).unwrap_or_else(|e| panic!("with {set}: {e}"))
+        };
+        sets::all().into_iter().map(resolve).collect()
+    });
+    &STACKS
 }
 
-pub fn stack(set: &str) -> Stack {
-    let found = sets::all().into_iter().find(|(name, ..)| *name == set);
-    let (set, place, given) = found.unwrap_or_else(|| panic!("there is no set {set}"));
-    Stack::resolve(&template(), set, place, given).unwrap_or_else(|e| panic!("with {set}: {e}"))
+pub fn stack(set: &str) -> &'static Stack {
+    stacks().iter().find(|s| s.set == set).unwrap_or_else(|| panic!("there is no set {set}"))
 }
 
 impl Stack {

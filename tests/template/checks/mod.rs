@@ -23,7 +23,7 @@ pub fn all_stacks(check: impl Fn(&Stack, &mut Vec<String>)) {
     let mut lines = Vec::new();
     for stack in super::stacks() {
         let mut wrong = Vec::new();
-        check(&stack, &mut wrong);
+        check(stack, &mut wrong);
         lines.extend(wrong.into_iter().map(|line| format!("with {}: {line}", stack.set)));
     }
     assert!(lines.is_empty(), "\n{}", lines.join("\n"));
