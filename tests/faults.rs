@@ -6,6 +6,8 @@
 #[path = "faults/clocks.rs"]
 mod clocks;
 mod common;
+#[path = "faults/controls.rs"]
+mod controls;
 #[path = "faults/harness/mod.rs"]
 mod harness;
 #[path = "faults/hostile.rs"]

@@ -1,6 +1,7 @@
 //! Wrong clocks, and credentials that end.
 
 use crate::harness::ecs::{Agent, Role};
+use crate::harness::scenario::eventually;
 use crate::harness::{Expected, Fault, Offset, Operation, Scenario, lasting, on};
 use std::time::Duration;
 
@@ -81,8 +82,8 @@ async fn expiring_credentials() {
     assert!(worker.running(), "it waits for better times:\n{}", worker.tail());
     let left = scenario.depth().await;
     assert_eq!(left.0 + left.1, before.0 + before.1, "no deletes, and no dead letters");
-    let unready = worker.ask("/readyz").await;
-    assert!(unready.as_ref().is_some_and(|(status, _)| *status == 503), "{unready:?}");
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that it is not ready", PATIENCE, unready).await;
 
     agent.role(Role::Lasts(60 * MINUTE));
     worker.proxy.heal();
@@ -91,40 +92,50 @@ async fn expiring_credentials() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_hour_cap() {
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: u64 = 3600;
     let scenario = Scenario::new().await;
     scenario.nears_the_cap();
     let worker = scenario.worker("w").await;
-    worker.with_shim().set("LONGSHORE_VISIBILITY_TIMEOUT", "2h").set("LONGSHORE_MAX_JOB_TIME", "42000s");
-    let long = on([Operation::GetObject]).key("long.jpg");
-    let stuck = worker.proxy.fault(long, Fault::BlackHole);
+    worker.with_shim().set("LONGSHORE_VISIBILITY_TIMEOUT", "2h");
+    // Done, but not to be deleted: it is held and renewed, hour after hour.
+    let down = worker.proxy.fault(on([Operation::Delete]), Fault::Refuse(503, "ServiceUnavailable"));
     scenario.upload("long.jpg").await;
     worker.started().await;
-    scenario.until("download", PATIENCE, || stuck.applied() == 1).await;
-    let held =
-        scenario.log.exchanges().iter().find_map(|e| Some(e.messages.first()?.receipt.clone())).unwrap();
-    let asked = || -> Vec<u64> {
+    scenario.until("a delete", PATIENCE, || down.applied() >= 1).await;
+    let renewals = || -> Vec<u64> {
         let exchanges = scenario.log.exchanges();
-        let entries = exchanges.iter().flat_map(|e| &e.call.entries).filter(|entry| entry.receipt == held);
-        entries.filter_map(|entry| entry.visibility).collect()
+        exchanges.iter().flat_map(|e| e.call.entries.iter().filter_map(|entry| entry.visibility)).collect()
     };
-    // Hours pass for the worker, in which its job goes on.
-    for hours in 1..=11_u32 {
-        let before = asked().len();
-        let jumped = scenario.log.now();
-        worker.shim.monotonic(Offset::Ahead(hours * HOUR));
-        // The poll of that moment ends by its time limit. The next one brings something to do, or
-        // threads would go on sleeping by the kernel's clock.
-        let polls = || scenario.log.count(|e| e.call.operation == Operation::Receive && e.at > jumped) >= 2;
-        scenario.until("a poll after the jump", PATIENCE, polls).await;
-        scenario.upload(&format!("hour{hours}.jpg")).await;
-        scenario.until(&format!("renewal after {hours} h"), PATIENCE, || asked().len() > before).await;
-        let left = 12 * 3600 - u64::from(hours) * 3600;
-        let last = *asked().last().unwrap();
-        assert!(last <= left, "{last} s asked for, with {left} s left of 12 h");
+    let pass = |seconds: u64| worker.shim.monotonic(Offset::Ahead(Duration::from_secs(seconds)));
+    for hours in 1..=11 {
+        let before = renewals().len();
+        pass(hours * HOUR);
+        scenario.until(&format!("renewal after {hours} h"), PATIENCE, || renewals().len() > before).await;
+        let (asked, left) = (*renewals().last().unwrap(), (12 - hours) * HOUR);
+        assert!(asked <= left, "{asked} s asked for, with {left} s left of 12 h");
+        assert!(asked + 60 > left.min(2 * HOUR), "{asked} s asked for, though {left} s are left");
     }
-    // At the end of its time the job is given up, and its message given back.
-    stuck.end();
-    worker.shim.monotonic(Offset::Ahead(11 * HOUR + Duration::from_secs(2500)));
+    // SQS would refuse anything more, so nothing more is asked.
+    pass(12 * HOUR + 60);
+    let (before, tries) = (renewals().len(), down.applied());
+    scenario.until("more deletes", PATIENCE, || down.applied() >= tries + 2).await;
+    assert_eq!(renewals().len(), before, "renewed beyond 12 h");
+    down.end();
     scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_over_its_time_is_handed_back() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_MAX_JOB_TIME", "3s");
+    let stuck = worker.proxy.fault(on([Operation::GetObject]).nth(..=1), Fault::BlackHole);
+    scenario.upload("long.jpg").await;
+    worker.started().await;
+    scenario.until("the end of its time", PATIENCE, || worker.count_lines("--max-job-time") == 1).await;
+    assert_eq!(stuck.applied(), 1);
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let deliveries = log.exchanges().iter().flat_map(|e| e.messages.clone()).count();
+    assert_eq!(deliveries, 2, "given back once, then done");
 }

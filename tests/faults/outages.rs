@@ -1,6 +1,7 @@
 //! Nothing to poll: the queue is missing, denied, unreachable. The worker asks at most once a
 //! second, and is back within 30 s of the end of the trouble, without a restart.
 
+use crate::harness::scenario::eventually;
 use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ where
     let most = usize::try_from(lasting(30).as_secs()).unwrap();
     assert!(tries <= most, "{tries} tries in {most} s");
     assert_eq!(scenario.depth().await, (5, 0));
-    let unready = worker.ask("/readyz").await;
-    assert!(unready.as_ref().is_some_and(|(status, _)| *status == 503), "{unready:?}");
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that it is not ready", Duration::from_secs(10), unready).await;
     let ended = Instant::now();
     end(Arc::clone(&worker)).await;
     scenario.until_empty(Duration::from_secs(31)).await;

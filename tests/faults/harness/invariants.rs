@@ -68,7 +68,11 @@ fn deletes_come_last(
     for exchange in exchanges.iter().filter(|e| e.call.operation.is_s3()) {
         by_key.entry(&exchange.call.key).or_default().push(exchange);
     }
-    let letters: Vec<&Exchange> = exchanges.iter().filter(|e| e.call.operation == Operation::Send).collect();
+    let mut letters: HashMap<&str, Vec<&Exchange>> = HashMap::new();
+    for exchange in exchanges.iter().filter(|e| e.call.operation == Operation::Send && e.confirmed()) {
+        let id = exchange.call.json["MessageAttributes"]["longshore.message-id"]["StringValue"].as_str();
+        letters.entry(id.unwrap_or_default()).or_default().push(exchange);
+    }
     let uploads: HashMap<(&str, &str), &Upload> =
         uploads.iter().map(|u| ((u.key.as_str(), u.sequencer.as_str()), u)).collect();
     let mut broken = Vec::new();
@@ -78,13 +82,8 @@ fn deletes_come_last(
                 broken.push(format!("delete of {}, which its worker was never given", short(&entry.receipt)));
                 continue;
             };
-            let id = Some(delivery.message.id.as_str());
-            let told = |e: &&&Exchange| {
-                e.call.json["MessageAttributes"]["longshore.message-id"]["StringValue"].as_str() == id
-                    && e.confirmed()
-                    && e.ended.is_some_and(|ended| ended <= delete.at)
-            };
-            if letters.iter().any(|e| told(&e)) {
+            let mut letters = letters.get(delivery.message.id.as_str()).into_iter().flatten();
+            if letters.any(|e| e.ended.is_some_and(|ended| ended <= delete.at)) {
                 continue;
             }
             for (key, sequencer) in records(delivery.message) {

@@ -1,0 +1,157 @@
+//! The harness itself: each of its checks is shown a crime, and must see it.
+
+use crate::harness::picture::{self, MADE};
+use crate::harness::scenario::eventually;
+use crate::harness::{Expected, Fate, Fault, Operation, Scenario, Upload, on};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the checks say, without a panic.
+async fn broken(scenario: &Scenario) -> String {
+    scenario.judge(Vec::new()).await.1.join("\n")
+}
+
+/// Stores what a worker would, or would not.
+async fn store(scenario: &Scenario, key: &str, shown: u32) {
+    for (name, size) in MADE {
+        let source = image::load_from_memory(&picture::numbered(shown)).unwrap();
+        let made = source.resize_exact(size.0, size.1, image::imageops::FilterType::Triangle).into_rgb8();
+        let put = scenario.stage.world.s3.put_object().bucket(&scenario.stage.output).key(format!("{name}/{key}"));
+        put.body(crate::common::pictures::jpeg(&made).into()).send().await.unwrap();
+    }
+}
+
+/// Takes the next message through a worker's proxy, as that worker, and gives its receipt.
+async fn take(scenario: &Scenario, client: &aws_sdk_sqs::Client) -> String {
+    let receive = client.receive_message().queue_url(&scenario.stage.queue).visibility_timeout(6);
+    let receive = receive.message_system_attribute_names("All".into());
+    receive.send().await.unwrap().messages.unwrap()[0].receipt_handle.clone().unwrap()
+}
+
+async fn delete(scenario: &Scenario, client: &aws_sdk_sqs::Client, receipt: &str) {
+    client.delete_message().queue_url(&scenario.stage.queue).receipt_handle(receipt).send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_upload_is_noticed_with_its_story() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    scenario.upload("lost.jpg").await;
+    let receipt = take(&scenario, &client).await;
+    delete(&scenario, &client, &receipt).await;
+    let told = broken(&scenario).await;
+    assert!(told.contains("Lost") && told.contains("resized was not stored before"), "{told}");
+    let story = scenario.epilogue("lost.jpg");
+    assert!(story.contains("Receive") && story.contains("Delete"), "{story}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unexpected_dead_letter_is_noticed() {
+    let scenario = Scenario::new().await;
+    let upload = scenario.upload_bytes("bad.jpg", b"no picture".to_vec(), Expected::Picture).await;
+    scenario.worker("w").await.started().await;
+    scenario.until_empty(PATIENCE).await;
+    let (fates, _, _) = scenario.judge(Vec::new()).await;
+    assert_eq!(fates[0].1, Fate::Rejected("not-an-image".into()));
+    assert!(broken(&scenario).await.contains(&upload.key));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn torn_strange_and_backward_outputs_are_noticed() {
+    let scenario = Scenario::new().await;
+    let [old, new]: [Upload; 2] = [scenario.put("b.jpg").await, scenario.put("b.jpg").await];
+    let seen = async |what: &str| {
+        let told = async || {
+            let told = broken(&scenario).await;
+            told.contains(what).then_some(())
+        };
+        eventually(what, PATIENCE, told).await;
+    };
+    store(&scenario, "b.jpg", new.number).await;
+    assert_eq!(broken(&scenario).await, "");
+    store(&scenario, "b.jpg", old.number).await;
+    seen("went back to upload").await;
+    store(&scenario, "b.jpg", 4711).await;
+    seen("shows 4711").await;
+    let torn = picture::numbered(7)[..500].to_vec();
+    let put = scenario.stage.world.s3.put_object().bucket(&scenario.stage.output).key("thumbs/b.jpg");
+    put.body(torn.into()).send().await.unwrap();
+    seen("not a whole JPEG").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn meddling_after_the_end_and_hoarding_are_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    rogue.set("LONGSHORE_CONCURRENCY", "1");
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    scenario.upload_many("m", 12).await;
+    let mut receipts = Vec::new();
+    for _ in 0..12 {
+        receipts.push(take(&scenario, &client).await);
+    }
+    let release = |seconds: i32| {
+        let change = client.change_message_visibility().queue_url(&scenario.stage.queue);
+        change.receipt_handle(&receipts[0]).visibility_timeout(seconds).send()
+    };
+    release(0).await.unwrap();
+    // A renewal after a release: refused by some servers, taken by others.
+    let _ = release(6).await;
+    let told = broken(&scenario).await;
+    assert!(told.contains("though the message was let go"), "{told}");
+    assert!(told.contains("messages in work") && told.contains("messages in hand"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_calls_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    rogue.proxy.fault(on([Operation::Receive]), Fault::Refuse(403, "AccessDenied"));
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    for _ in 0..20 {
+        let polled = client.receive_message().queue_url(&scenario.stage.queue).send().await;
+        polled.expect_err("it is refused");
+    }
+    let told = broken(&scenario).await;
+    assert!(told.contains("polls failed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_do_what_they_say() {
+    let scenario = Scenario::new().await;
+    let proxied = scenario.worker("w").await;
+    let s3 = crate::common::connect(proxied.proxy.endpoint.clone(), None).s3;
+    let upload = scenario.put("f.jpg").await;
+    let get = async || {
+        let get = s3.get_object().bucket(&scenario.stage.input).key("f.jpg").send();
+        let answer = tokio::time::timeout(Duration::from_secs(2), get).await.ok()?.ok()?;
+        let body = tokio::time::timeout(Duration::from_secs(2), answer.body.collect()).await.ok()?.ok()?;
+        Some(body.to_vec())
+    };
+    let whole = get().await.expect("nothing is in the way");
+    assert_eq!(crate::harness::ledger::digest(&whole), upload.digest);
+    for fault in [
+        Fault::Truncate(100),
+        Fault::Flip(100),
+        Fault::Stall(100, Duration::from_secs(60)),
+        Fault::Refuse(403, "AccessDenied"),
+        Fault::BlackHole,
+        Fault::Bandwidth(100),
+    ] {
+        let name = fault.name();
+        let rule = proxied.proxy.fault(on([Operation::GetObject]), fault);
+        assert!(get().await.is_none(), "{name} does nothing");
+        assert!(rule.applied() > 0);
+        rule.end();
+        assert!(get().await.is_some(), "{name} stays");
+    }
+    // The SDK tries again after these.
+    for fault in [Fault::ResetBefore, Fault::AckLost, Fault::Refuse(503, "SlowDown")] {
+        let name = fault.name();
+        let rule = proxied.proxy.fault(on([Operation::GetObject]).key("f.jpg").nth(..=1), fault);
+        assert!(get().await.is_some() && rule.applied() == 1, "{name}");
+        rule.end();
+    }
+}
