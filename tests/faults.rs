@@ -22,5 +22,7 @@ mod outages;
 mod queue;
 #[path = "faults/resources.rs"]
 mod resources;
+#[path = "faults/runs.rs"]
+mod runs;
 #[path = "faults/store.rs"]
 mod store;

@@ -17,7 +17,8 @@ async fn store(scenario: &Scenario, key: &str, shown: u32) {
     for (name, size) in MADE {
         let source = image::load_from_memory(&picture::numbered(shown)).unwrap();
         let made = source.resize_exact(size.0, size.1, image::imageops::FilterType::Triangle).into_rgb8();
-        let put = scenario.stage.world.s3.put_object().bucket(&scenario.stage.output).key(format!("{name}/{key}"));
+        let put =
+            scenario.stage.world.s3.put_object().bucket(&scenario.stage.output).key(format!("{name}/{key}"));
         put.body(crate::common::pictures::jpeg(&made).into()).send().await.unwrap();
     }
 }
@@ -87,9 +88,9 @@ async fn meddling_after_the_end_and_hoarding_are_noticed() {
     let rogue = scenario.worker("rogue").await;
     rogue.set("LONGSHORE_CONCURRENCY", "1");
     let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
-    scenario.upload_many("m", 12).await;
+    scenario.upload_many("m", 14).await;
     let mut receipts = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..14 {
         receipts.push(take(&scenario, &client).await);
     }
     let release = |seconds: i32| {

@@ -3,8 +3,7 @@
 use crate::harness::invariants::unsettled;
 use crate::harness::worker::STOP_TIMEOUT;
 use crate::harness::{Fault, Operation, Scenario, on};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::runs::{kill_again_and_again, rolling_restart};
 use std::time::{Duration, Instant};
 
 /// Draining ends 5 s before the stop timeout.
@@ -58,41 +57,8 @@ async fn sigterm_under_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rolling_restart_of_three_workers() {
-    const RESTARTS: usize = 50;
-    let scenario = Arc::new(Scenario::new().await);
-    let workers = [scenario.worker("a").await, scenario.worker("b").await, scenario.worker("c").await];
-    for worker in &workers {
-        worker.started().await;
-    }
-    let over = Arc::new(AtomicBool::new(false));
-    let uploading = {
-        let (scenario, over) = (Arc::clone(&scenario), Arc::clone(&over));
-        tokio::spawn(async move {
-            let mut count = 0;
-            while !over.load(Ordering::SeqCst) {
-                scenario.upload(&format!("r{count}.jpg")).await;
-                count += 1;
-                tokio::time::sleep(Duration::from_millis(15)).await;
-            }
-            count
-        })
-    };
-    for n in 0..RESTARTS {
-        let worker = &workers[n % 3];
-        worker.terminate();
-        assert_eq!(worker.exit_code(STOP_TIMEOUT).await, Some(0), "restart {n}");
-        let left = unsettled(&scenario.log.exchanges(), &worker.name, worker.proxy.life(), &scenario.terms());
-        assert!(left.is_empty(), "restart {n}: {left:?} are still hidden");
-        worker.started().await;
-    }
-    over.store(true, Ordering::SeqCst);
-    let uploads = uploading.await.unwrap();
-    scenario.until_empty(PATIENCE).await;
-    let reads = scenario.log.count(|e| e.call.operation == Operation::GetObject);
-    let again = reads - uploads;
-    assert!(again * 100 <= uploads, "{again} of {uploads} pictures were worked on twice");
-    let scenario = Arc::into_inner(scenario).expect("the uploader has ended");
-    scenario.finish().await;
+    let rolled = rolling_restart(50, Duration::from_millis(15)).await;
+    assert!(rolled.again * 100 <= rolled.uploads, "{rolled:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,26 +127,8 @@ async fn sigterm_before_the_first_poll() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigkill_at_a_random_exchange() {
-    kill_again_and_again(50).await;
-}
-
-/// Each run: some uploads, and SIGKILL before or after a random one of the exchanges that follow.
-pub async fn kill_again_and_again(runs: u64) {
-    let scenario = Scenario::new().await;
-    let worker = scenario.worker("w").await;
-    worker.set("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
-    for run in 0..runs {
-        scenario.upload_many(&format!("k{run}-"), 3).await;
-        let nth = fastrand::u64(1..=24);
-        let kill =
-            if fastrand::bool() { Fault::Before(worker.killer()) } else { Fault::After(worker.killer()) };
-        let rule = worker.proxy.fault(on([]).nth(nth..=nth), kill);
-        worker.start();
-        scenario.until("its death", PATIENCE, || !worker.running()).await;
-        rule.end();
-    }
-    worker.started().await;
-    scenario.finish_within(Duration::from_secs(120)).await;
+    let killed = kill_again_and_again(50).await;
+    assert_eq!((killed.runs, killed.lost), (50, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

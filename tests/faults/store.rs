@@ -1,24 +1,9 @@
 //! S3 in trouble: storms, damaged bodies, lost replies.
 
 use crate::harness::picture::MADE;
-use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on, on_s3};
-use std::sync::Arc;
+use crate::harness::{Fault, Operation, Scenario, lasting, on, on_s3};
+use crate::runs::mixed_errors;
 use std::time::Duration;
-
-/// Three in ten calls fail, each in another way.
-pub fn mixed_errors(worker: &Arc<Worker>) {
-    let proxy = &worker.proxy;
-    for (chance, fault) in [
-        (0.08, Fault::Refuse(503, "SlowDown")),
-        (0.08, Fault::Refuse(500, "InternalError")),
-        (0.05, Fault::ResetBefore),
-        (0.05, Fault::AckLost),
-    ] {
-        proxy.fault(on_s3().sometimes(chance), fault);
-    }
-    proxy.fault(on([Operation::GetObject]).sometimes(0.05), Fault::Truncate(100));
-    proxy.fault(on([Operation::GetObject]).sometimes(0.05), Fault::Flip(300));
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_down_storm() {
@@ -31,7 +16,7 @@ async fn slow_down_storm() {
     tokio::time::sleep(lasting(30)).await;
     assert!(storm.applied() > 0 && scenario.stage.output_keys().await.is_empty());
     storm.end();
-    mixed_errors(&worker);
+    mixed_errors(&worker, 0.3);
     scenario.upload_many("t", 30).await;
     // Each failure doubles the back-off: the third is up to 20 s, the fourth up to 40 s.
     scenario.finish_within(Duration::from_secs(150)).await;
@@ -41,8 +26,8 @@ async fn slow_down_storm() {
 async fn mixed_s3_errors() {
     let scenario = Scenario::new().await;
     let (a, b) = (scenario.worker("a").await, scenario.worker("b").await);
-    mixed_errors(&a);
-    mixed_errors(&b);
+    mixed_errors(&a, 0.3);
+    mixed_errors(&b, 0.3);
     a.started().await;
     b.started().await;
     scenario.upload_many("m", 150).await;

@@ -2,7 +2,7 @@
 //!
 //! A [`Scenario`] has a stage (buckets and queues on the embedded servers, or on the server that
 //! `LONGSHORE_TEST_ENDPOINT` names), a ledger of uploads, and workers: processes of the real binary.
-//! Each [`Worker`] talks to S3 and SQS through a [`Proxy`] of its own, which can spoil what passes
+//! Each [`Worker`] talks to S3 and SQS through a [proxy] of its own, which can spoil what passes
 //! (see [`Fault`]) and logs every exchange. A scenario reads like a script:
 //!
 //! ```ignore
@@ -36,7 +36,6 @@ pub mod strain;
 pub mod worker;
 
 pub use ledger::{Expected, Fate, Upload};
-pub use proxy::Proxy;
 pub use proxy::call::Operation;
 pub use proxy::rule::{Fault, on, on_s3};
 pub use scenario::{Scenario, lasting};

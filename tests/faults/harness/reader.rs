@@ -7,7 +7,7 @@ use crate::common::World;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 pub struct Reader {
@@ -40,8 +40,10 @@ impl Reader {
         let looker = Arc::clone(&shared);
         let looking = tokio::spawn(async move {
             loop {
+                let began = Instant::now();
                 looker.look().await;
-                tokio::time::sleep(PAUSE).await;
+                // A full bucket takes a while to list: looking must not be what the machine does.
+                tokio::time::sleep(PAUSE.max(5 * began.elapsed())).await;
             }
         });
         Self { looking, shared }

@@ -34,11 +34,20 @@ pub enum Fault {
     Before(Callback),
     /// The same after it took effect, before the reply is sent.
     After(Callback),
+    /// One of these, by chance.
+    OneOf(Vec<Fault>),
 }
 
 pub type Callback = Arc<dyn Fn() + Send + Sync>;
 
 impl Fault {
+    fn one(&self) -> Self {
+        match self {
+            Self::OneOf(faults) => faults[fastrand::usize(..faults.len())].one(),
+            other => other.clone(),
+        }
+    }
+
     pub fn name(&self) -> String {
         match self {
             Self::Delay(time) => format!("delay {} ms", time.as_millis()),
@@ -54,6 +63,9 @@ impl Fault {
             Self::FailEntries(_, code) => format!("fail entries {code}"),
             Self::Before(_) => "done before".into(),
             Self::After(_) => "done after".into(),
+            Self::OneOf(faults) => {
+                format!("one of {}", faults.iter().map(Self::name).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -187,7 +199,7 @@ impl Rules {
                 && (rule.on.chance >= 1.0 || fastrand::f64() < rule.on.chance);
             hit.then(|| {
                 rule.applied.fetch_add(1, Ordering::SeqCst);
-                rule.fault.clone()
+                rule.fault.one()
             })
         })
     }
