@@ -256,7 +256,8 @@ fn peak_of_one(file: &Path, scratch: &Path) -> f64 {
         std::thread::sleep(Duration::from_micros(200));
     }
     assert!(child.wait().is_ok_and(|s| s.success()), "{} is rendered", file.display());
-    peak_kb / 1e3
+    // The kernel says kB and means 1,024 bytes.
+    peak_kb * 1024.0 / 1e6
 }
 
 /// How much faster two threads are than one. By the clock this needs two idle cores; by CPU time it

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::{Failure, Printable};
 use crate::event::Created;
 use crate::ops::Shutdown;
-use crate::render::{Pool, Rendered, Settings, Stages, memory_needed_guarded};
+use crate::render::{Pool, Rendered, Settings, Stages, memory_bound_guarded};
 use crate::store::provenance::Verdict;
 use crate::store::{Existing, Got, Location, Object, Provenance, PutCondition, PutOutcome, Store, Upload};
 use sha2::{Digest, Sha256};
@@ -215,7 +215,7 @@ async fn fetch(
 /// threads that talk to the network.
 async fn measure(bytes: Vec<u8>, settings: Arc<Settings>) -> Result<(Vec<u8>, u64), Failure> {
     let measured = tokio::task::spawn_blocking(move || {
-        let needed = memory_needed_guarded(&bytes, &settings);
+        let needed = memory_bound_guarded(&bytes, &settings);
         (bytes, needed)
     });
     let (bytes, needed) =

@@ -125,9 +125,17 @@ impl Profiles {
     }
 }
 
-/// Whether a profile is one, and speaks of as many channels as the picture has.
-pub fn is_usable(profile: &[u8], channels: u8) -> bool {
-    usable(profile, if channels == 1 { Space::Gray } else { Space::Rgb }).is_ok()
+/// The profile to write into renditions of this space; one that is no profile, or for other colours, is left
+/// out with a note.
+pub fn kept(profile: Option<&[u8]>, space: Space, mode: IccMode, notes: &mut Vec<String>) -> Option<Vec<u8>> {
+    let profile = profile.filter(|_| mode == IccMode::Keep)?;
+    match usable(profile, space) {
+        Ok(_) => Some(profile.to_vec()),
+        Err(why) => {
+            notes.push(format!("colour profile ignored: {why}"));
+            None
+        }
+    }
 }
 
 fn usable(profile: &[u8], space: Space) -> Result<ColorProfile, String> {

@@ -7,7 +7,7 @@ use super::picture::{Picture, resample_to};
 use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
-use super::{IccMode, Limits, Scratch};
+use super::{IccMode, Limits, Scratch, note};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
@@ -29,43 +29,47 @@ struct Pixels {
     samples: Vec<u8>,
 }
 
-pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut decoder = reader.into_decoder().map_err(|e| rejection(&e))?;
+/// What a decoder may take beside the pixels that it gives.
+const DECODER: u64 = 64 << 20;
+
+/// Size in pixels, and the most bytes that reading it takes: four times the pixels as the file has them,
+/// for they are copied when they change their type, and 64 MiB for their decoder.
+pub fn memory_bound(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<((u32, u32), u64), Rejection> {
+    let mut decoder = open(bytes, format, limits)?;
+    let (width, height) = decoder.dimensions();
+    let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif() >= 5;
+    let size = if turned { (height, width) } else { (width, height) };
+    Ok((size, DECODER.saturating_add(decoder.total_bytes().saturating_mul(4))))
+}
+
+/// Reads the header.
+fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
+    let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
+    let decoder = decoder.map_err(|e| rejection(&e))?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
+    Ok(decoder)
+}
+
+pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
+    let mut decoder = open(bytes, format, limits)?;
     let mut allocations = image::Limits::default();
-    allocations.max_alloc = Some(limits.max_pixels.saturating_mul(4).saturating_add(64 << 20));
+    allocations.max_alloc = Some(limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
     // `set_limits` covers what a decoder takes for itself, not the pixels that it gives.
-    allocations.reserve(decoder.total_bytes()).map_err(|e| rejection(&e))?;
+    let (needs, most) = (decoder.total_bytes(), allocations.max_alloc.unwrap_or(u64::MAX));
+    allocations.reserve(needs).map_err(|_| {
+        let detail = format!("decoding needs {needs} bytes, more than the limit of {most} (--max-pixels)");
+        Rejection::new(Reason::PixelLimit, detail)
+    })?;
     decoder.set_limits(allocations).map_err(|e| rejection(&e))?;
     let icc = decoder.icc_profile().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
     let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e))?;
     Ok(Decoded { pixels: flatten(image), orientation, icc, notes: Vec::new() })
-}
-
-/// The most bytes that decoding and shrinking take: the pixels as they come, as 8-bit gray or RGB, one
-/// channel of them, and a canvas for formats that paint on one.
-pub fn memory(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<u64, Rejection> {
-    let decoder =
-        ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(|e| rejection(&e))?;
-    let (width, height) = decoder.dimensions();
-    check_pixels(width, height, limits)?;
-    let pixels = u64::from(width) * u64::from(height);
-    let flat = match decoder.color_type() {
-        ColorType::L8 | ColorType::Rgb8 => 0,
-        ColorType::L16 => 1,
-        ColorType::La8 | ColorType::La16 => 3,
-        // By way of RGBA.
-        ColorType::Rgba16 | ColorType::Rgba32F => 7,
-        _ => 3,
-    };
-    let canvas = match format {
-        ImageFormat::Png | ImageFormat::Bmp => 0,
-        _ => 4,
-    };
-    Ok(decoder.total_bytes().saturating_add(pixels * (flat + canvas + 1)))
 }
 
 fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejection> {
@@ -177,15 +181,15 @@ impl Decoded {
             Ok(Some(conversion)) => conversion.apply(&samples),
             Ok(None) => samples,
             Err(why) => {
-                self.notes.push(format!("colour profile ignored: {why}"));
+                note(&mut self.notes, format!("colour profile ignored: {why}"));
                 samples
             }
         }
     }
 
-    pub fn kept_icc(&self, mode: IccMode) -> Option<&[u8]> {
-        let channels = if self.pixels.channels == 1 { 1 } else { 3 };
-        self.icc.as_deref().filter(|icc| mode == IccMode::Keep && colour::is_usable(icc, channels))
+    pub fn kept_icc(&mut self, mode: IccMode) -> Option<Vec<u8>> {
+        let space = if self.pixels.channels == 1 { Space::Gray } else { Space::Rgb };
+        colour::kept(self.icc.as_deref(), space, mode, &mut self.notes)
     }
 }
 

@@ -40,15 +40,17 @@ impl Default for Limits {
 impl Limits {
     /// Refuses to go on with a picture whose time is over.
     pub fn check_time(&self, started: Instant) -> Result<(), Rejection> {
+        if started.elapsed() <= self.max_time { Ok(()) } else { Err(self.out_of_time(started)) }
+    }
+
+    /// The refusal of a picture that was begun then and is not ready.
+    pub fn out_of_time(&self, started: Instant) -> Rejection {
         let spent = started.elapsed();
-        if spent <= self.max_time {
-            return Ok(());
-        }
         let detail = format!(
             "{:.1} s of work are more than the limit of {:.1} s (--max-render-time)",
             spent.as_secs_f64(),
             self.max_time.as_secs_f64()
         );
-        Err(Rejection::new(Reason::TimeLimit, detail))
+        Rejection::new(Reason::TimeLimit, detail)
     }
 }

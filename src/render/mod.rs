@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A photograph stays brightness and colour planes all the way; RGB is made only where colours are
-//! converted. Decoding is the dear part: see [`jpeg`].
+//! converted. Decoding is the dear part: see [`jpeg`]. A photograph is never in memory as a whole: rows are
+//! resampled as they come. How much memory that takes follows from its header: see [`memory_bound`].
 
 mod colour;
 mod decode;
@@ -15,6 +16,7 @@ pub mod encode;
 mod fit;
 pub mod jpeg;
 mod limits;
+mod memory;
 mod photo;
 mod picture;
 pub mod plane;
@@ -27,7 +29,8 @@ pub mod spec;
 pub use colour::IccMode;
 pub use fit::fit;
 pub use limits::{Damaged, Limits};
-pub use pool::{Answer, Pool, memory_needed_guarded, render_guarded};
+pub use memory::memory_bound;
+pub use pool::{Answer, Pool, memory_bound_guarded, render_guarded};
 #[cfg(fuzzing)]
 pub use processor::portably;
 pub use spec::{Spec, Subsampling};
@@ -105,6 +108,7 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
     let mut stages = Stages { decode: started.elapsed(), ..Stages::default() };
 
     let (width, height) = source.upright_size();
+    let icc = source.kept_icc(settings.icc);
     let mut made: Vec<Option<(Picture, Rendition)>> = settings.specs.iter().map(|_| None).collect();
     for index in largest_first(&settings.specs) {
         settings.limits.check_time(started)?;
@@ -123,7 +127,7 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
         };
 
         let begun = Instant::now();
-        let bytes = picture.encode(spec, source.kept_icc(settings.icc), scratch)?;
+        let bytes = picture.encode(spec, icc.as_deref(), scratch)?;
         stages.encode += begun.elapsed();
         let rendition = Rendition {
             name: spec.name.clone(),
@@ -138,45 +142,6 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
     Ok(Rendered { renditions, width, height, stages, notes: source.notes() })
 }
 
-/// The most bytes that [`render_with`] takes for a picture, its own bytes not counted: what the source
-/// takes at the largest rendition's size, for each rendition its planes thrice (resampled, in RGB, and
-/// converted) and its coefficients, and 2 MiB for tables. Reads the header only.
-///
-/// # Errors
-///
-/// Those of [`render_with`] that the header tells.
-pub fn memory_needed(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
-    let source: Box<dyn Fn((u32, u32)) -> u64>;
-    let size;
-    match sniff::sniff(bytes)? {
-        ImageFormat::Jpeg => {
-            let photo = Photo::open(bytes, &settings.limits, Instant::now())?;
-            size = photo.upright_size();
-            source = Box::new(move |size| photo.memory(size));
-        }
-        other => {
-            let needed = decode::memory(bytes, other, &settings.limits)?;
-            // Not turned yet, so either side may be the width: the box decides.
-            size = (u32::MAX, u32::MAX);
-            source = Box::new(move |_| needed);
-        }
-    }
-    let sizes = settings.specs.iter().map(|spec| match size {
-        (u32::MAX, u32::MAX) => (spec.width, spec.height),
-        (width, height) => fit(width, height, spec.width, spec.height),
-    });
-    let (mut decoding, mut renditions) = (0, 0);
-    for size in sizes {
-        decoding = decoding.max(source(size));
-        renditions += u64::from(size.0) * u64::from(size.1) * BYTES_A_RENDERED_PIXEL;
-    }
-    Ok(decoding + renditions + TABLES)
-}
-
-/// Planes of up to three samples a pixel, three times over, and coefficients of two bytes each.
-const BYTES_A_RENDERED_PIXEL: u64 = 3 * 3 + 2 * 3;
-const TABLES: u64 = 2 << 20;
-
 /// Where the pixels come from.
 enum Source<'a> {
     Photo(Photo<'a>),
@@ -184,7 +149,7 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(bytes: &'a [u8], limits: &Limits, started: Instant) -> Result<Self, Rejection> {
+    fn open(bytes: &'a [u8], limits: &'a Limits, started: Instant) -> Result<Self, Rejection> {
         match sniff::sniff(bytes)? {
             ImageFormat::Jpeg => Photo::open(bytes, limits, started).map(Self::Photo),
             other => decode::decode(bytes, other, limits).map(Self::Other),
@@ -218,7 +183,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn kept_icc(&self, icc: IccMode) -> Option<&[u8]> {
+    fn kept_icc(&mut self, icc: IccMode) -> Option<Vec<u8>> {
         match self {
             Self::Photo(photo) => photo.kept_icc(icc),
             Self::Other(decoded) => decoded.kept_icc(icc),
@@ -230,6 +195,13 @@ impl<'a> Source<'a> {
             Self::Photo(photo) => photo.notes,
             Self::Other(decoded) => decoded.notes,
         }
+    }
+}
+
+/// Each thing is told once, however many renditions meet it.
+fn note(notes: &mut Vec<String>, line: String) {
+    if !notes.contains(&line) {
+        notes.push(line);
     }
 }
 

@@ -7,7 +7,7 @@ use super::picture::{Picture, resampler};
 use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
-use super::{IccMode, Limits, Scratch, Stages, limits};
+use super::{IccMode, Limits, Scratch, Stages, limits, note};
 use crate::error::{Reason, Rejection};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ pub struct Photo<'a> {
     bytes: &'a [u8],
     header: Header,
     limits: jpeg::Limits,
+    /// Those of the whole picture, and since when its time runs.
+    whole: &'a Limits,
+    started: Instant,
     pub notes: Vec<String>,
 }
 
@@ -24,20 +27,20 @@ pub struct Photo<'a> {
 const OVERSAMPLING: f32 = 1.5;
 
 impl<'a> Photo<'a> {
-    pub fn open(bytes: &'a [u8], limits: &Limits, started: Instant) -> Result<Self, Rejection> {
+    pub fn open(bytes: &'a [u8], whole: &'a Limits, started: Instant) -> Result<Self, Rejection> {
         let limits = jpeg::Limits {
-            max_pixels: limits.max_pixels,
-            max_scans: limits.max_scans,
+            max_pixels: whole.max_pixels,
+            max_scans: whole.max_scans,
             // Coefficients of a progressive file at full scale, and its planes.
-            max_memory: limits.max_pixels.saturating_mul(10),
-            deadline: started.checked_add(limits.max_time),
-            damaged: match limits.damaged {
+            max_memory: whole.max_pixels.saturating_mul(10),
+            deadline: started.checked_add(whole.max_time),
+            damaged: match whole.damaged {
                 limits::Damaged::Reject => jpeg::Damaged::Reject,
                 limits::Damaged::Accept => jpeg::Damaged::Accept,
             },
         };
         let header = jpeg::read_header(bytes, &limits).map_err(rejection)?;
-        Ok(Self { bytes, header, limits, notes: Vec::new() })
+        Ok(Self { bytes, header, limits, whole, started, notes: Vec::new() })
     }
 
     fn is_sideways(&self) -> bool {
@@ -50,14 +53,38 @@ impl<'a> Photo<'a> {
     }
 
     /// The profile to write into the renditions, if profiles are kept.
-    pub fn kept_icc(&self, mode: IccMode) -> Option<&[u8]> {
-        let channels = match self.header.color {
-            Color::Gray => 1,
-            Color::YCbCr | Color::Rgb => 3,
-            // Renditions are never CMYK: the profile has been used up.
+    pub fn kept_icc(&mut self, mode: IccMode) -> Option<Vec<u8>> {
+        let space = match self.header.color {
+            Color::Gray => colour::Space::Gray,
+            Color::YCbCr | Color::Rgb => colour::Space::Rgb,
+            // Renditions are never CMYK: the profile will be used up.
             Color::Cmyk { .. } | Color::Ycck { .. } => return None,
         };
-        self.header.icc.as_deref().filter(|icc| mode == IccMode::Keep && colour::is_usable(icc, channels))
+        colour::kept(self.header.icc.as_deref(), space, mode, &mut self.notes)
+    }
+
+    /// The most bytes that [`Photo::decode`] takes for a rendition, its picture and the file not counted:
+    ///
+    /// - what decoding takes: [`jpeg::memory_bound`] at the scales that serve;
+    /// - for each component, as wide as it is decoded and 64 samples, two bytes for as many rows as the filter
+    ///   spans and 32 more; 24 bytes for each tap of the filter and each row and column made;
+    /// - if there is a profile, five times its bytes and 8 MiB to convert colours.
+    pub fn memory_bound(&self, size: (u32, u32), subsampling: Subsampling, mode: IccMode) -> u64 {
+        let header = &self.header;
+        let profile = header.icc.as_ref().map_or(0, |icc| icc.len() as u64);
+        let converted = profile > 0 && (mode == IccMode::Srgb || header.components.len() == 4);
+        let direct = matches!(header.color, Color::Gray | Color::YCbCr);
+        // A profile may turn out to change nothing: then chroma is decoded smaller, never larger.
+        let plan = Plan::new(header, size, (direct && !converted).then_some(subsampling));
+        let mut total = jpeg::memory_bound(header, &plan.scales);
+        for (index, &scale) in plan.scales.iter().enumerate().take(plan.used) {
+            let (width, height) = header.plane_size(index, scale);
+            let taps = |length: usize, made: usize| 6 * length.div_ceil(made) as u64 + 7;
+            let (across, down) = (taps(width, plan.target.0), taps(height, plan.target.1));
+            total += 2 * (width as u64 + 64) * (down.min(height as u64) + 32);
+            total += 24 * (across * plan.target.0 as u64 + down * plan.target.1 as u64);
+        }
+        total + if profile > 0 { 5 * profile + (8 << 20) } else { 0 }
     }
 
     /// The upright picture at a size.
@@ -71,14 +98,8 @@ impl<'a> Photo<'a> {
     ) -> Result<Picture, Rejection> {
         let conversion = self.conversion(mode, scratch);
         let direct = matches!(self.header.color, Color::Gray | Color::YCbCr) && conversion.is_none();
-        let stored = swap_if(self.is_sideways(), size);
-        let target = (stored.0 as usize, stored.1 as usize);
-        // On the way through RGB all planes are needed at full size.
-        let factors = match (direct, subsampling.factors()) {
-            (true, factors) => swap_if(self.is_sideways(), factors),
-            (false, _) => (1, 1),
-        };
-        let planes = self.planes(target, factors, stages, scratch)?;
+        let plan = Plan::new(&self.header, size, direct.then_some(subsampling));
+        let planes = self.planes(&plan, stages, scratch)?;
         if direct {
             return Ok(Picture { planes, subsampling });
         }
@@ -91,21 +112,16 @@ impl<'a> Photo<'a> {
     /// Decoded at scale, resampled to the target, turned upright.
     fn planes(
         &mut self,
-        target: (usize, usize),
-        factors: (usize, usize),
+        plan: &Plan,
         stages: &mut Stages,
         scratch: &mut Scratch,
     ) -> Result<Vec<Plane>, Rejection> {
         let begun = Instant::now();
         let header = &self.header;
-        let used = if header.color == Color::Gray { 1 } else { header.components.len() };
-        let factors = |index: usize| if index == 0 || index == 3 { (1, 1) } else { factors };
-        let scales: Vec<u8> =
-            (0..header.components.len()).map(|i| scale(header, i, target, factors(i))).collect();
-        let mut resamplers = Vec::with_capacity(used);
-        for (index, &scale) in scales.iter().enumerate().take(used) {
+        let mut resamplers = Vec::with_capacity(plan.used);
+        for (index, &scale) in plan.scales.iter().enumerate().take(plan.used) {
             let (size, covered) = (header.plane_size(index, scale), covered(header, index, scale));
-            resamplers.push(resampler(size, covered, target, factors(index), scratch));
+            resamplers.push(resampler(size, covered, plan.target, plan.factors(index), scratch));
         }
         // Resampled while they are in the fast caches.
         let mut resizing = Duration::ZERO;
@@ -116,10 +132,13 @@ impl<'a> Photo<'a> {
             resizing += begun.elapsed();
         };
         let damage =
-            jpeg::decode_rows(self.bytes, header, &scales, &self.limits, &mut scratch.jpeg, &mut take)
-                .map_err(rejection)?;
+            jpeg::decode_rows(self.bytes, header, &plan.scales, &self.limits, &mut scratch.jpeg, &mut take)
+                .map_err(|error| match error {
+                jpeg::Error::Deadline { .. } => self.whole.out_of_time(self.started),
+                error => rejection(error),
+            })?;
         if let Some(damage) = damage {
-            self.notes.push(format!("damaged file: {}, at byte {}", damage.what, damage.at));
+            note(&mut self.notes, format!("damaged file: {}, at byte {}", damage.what, damage.at));
         }
         stages.decode += begun.elapsed() - resizing;
         let begun = Instant::now();
@@ -127,19 +146,6 @@ impl<'a> Photo<'a> {
         let planes = finished.map(|plane| orient(plane, header.orientation)).collect();
         stages.resize += resizing + begun.elapsed();
         Ok(planes)
-    }
-
-    /// The most bytes that decoding for a picture of this size takes: the decoder's own bound, and a
-    /// copy of the largest plane.
-    pub fn memory(&self, size: (u32, u32)) -> u64 {
-        let stored = swap_if(self.is_sideways(), size);
-        let target = (stored.0 as usize, stored.1 as usize);
-        // No chroma is asked for at less than full size: the bound is for all subsamplings.
-        let scales: Vec<u8> =
-            (0..self.header.components.len()).map(|i| scale(&self.header, i, target, (1, 1))).collect();
-        let largest = (0..scales.len()).map(|i| covered(&self.header, i, scales[i]));
-        let largest = largest.map(|(w, h)| (w.ceil() * h.ceil()) as u64).max().unwrap_or(0);
-        jpeg::memory_bound(&self.header, &scales) + largest
     }
 
     /// How colours become sRGB; None when they are, or are to stay.
@@ -154,7 +160,7 @@ impl<'a> Photo<'a> {
         match scratch.profiles.conversion(profile, space) {
             Ok(conversion) => conversion,
             Err(why) => {
-                self.notes.push(format!("colour profile ignored: {why}"));
+                note(&mut self.notes, format!("colour profile ignored: {why}"));
                 None
             }
         }
@@ -191,6 +197,37 @@ impl<'a> Photo<'a> {
             }
         };
         Picture { planes: rgb_to_planes(&rgb, width, height, subsampling).into(), subsampling }
+    }
+}
+
+/// At which scales a picture is decoded, and to what its planes are resampled.
+struct Plan {
+    /// As stored, not turned.
+    target: (usize, usize),
+    /// How many pixels a chroma sample stands for.
+    chroma: (usize, usize),
+    /// For each component.
+    scales: Vec<u8>,
+    /// How many components count.
+    used: usize,
+}
+
+impl Plan {
+    /// With no `subsampling` all planes are needed at full size: on the way through RGB.
+    fn new(header: &Header, size: (u32, u32), subsampling: Option<Subsampling>) -> Self {
+        let sideways = header.orientation >= 5;
+        let stored = swap_if(sideways, size);
+        let chroma = subsampling.map_or((1, 1), |subsampling| swap_if(sideways, subsampling.factors()));
+        let used = if header.color == Color::Gray { 1 } else { header.components.len() };
+        let target = (stored.0 as usize, stored.1 as usize);
+        let mut plan = Self { target, chroma, scales: Vec::new(), used };
+        let scales = (0..header.components.len()).map(|i| scale(header, i, target, plan.factors(i)));
+        plan.scales = scales.collect();
+        plan
+    }
+
+    fn factors(&self, component: usize) -> (usize, usize) {
+        if component == 0 || component == 3 { (1, 1) } else { self.chroma }
     }
 }
 
@@ -252,7 +289,7 @@ fn rejection(error: jpeg::Error) -> Rejection {
             (Reason::PixelLimit, " (--max-pixels)")
         }
         jpeg::Error::ScanLimit { .. } => (Reason::ScanLimit, " (--max-scans)"),
-        jpeg::Error::Deadline { .. } => (Reason::TimeLimit, " (--max-render-time)"),
+        jpeg::Error::Deadline { .. } => (Reason::TimeLimit, ""),
         jpeg::Error::Scales { .. } => (Reason::EngineFault, ""),
         _ => (Reason::Corrupt, ""),
     };

@@ -1,6 +1,6 @@
 //! The bounded pool that pixels run on, apart from the runtime that talks to the network.
 
-use super::{Rendered, Scratch, Settings, memory_needed, render_with};
+use super::{Rendered, Scratch, Settings, memory_bound, render_with};
 use crate::error::{Reason, Rejection};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -73,7 +73,7 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>, kept: u64) {
         if order.answer.is_closed() {
             continue;
         }
-        let needed = memory_needed_guarded(&order.bytes, &order.settings).unwrap_or(0);
+        let needed = memory_bound_guarded(&order.bytes, &order.settings).unwrap_or(0);
         let answer = render_guarded(&order.bytes, &order.settings, &mut scratch);
         drop(order.bytes);
         if needed > kept {
@@ -95,9 +95,9 @@ pub fn render_guarded(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) 
     answer
 }
 
-/// As [`memory_needed`], but a panic of the engine is a rejection of the picture.
-pub fn memory_needed_guarded(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
-    guarded(|| memory_needed(bytes, settings))
+/// As [`memory_bound`], but a panic of the engine is a rejection of the picture.
+pub fn memory_bound_guarded(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
+    guarded(|| memory_bound(bytes, settings))
 }
 
 fn guarded<T>(run: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {

@@ -157,4 +157,69 @@ fn the_time_limit_is_kept() {
     settings.limits.max_time = Duration::ZERO;
     let rejection = render(&jpeg(flag(900, 700)), &settings).unwrap_err();
     assert_eq!(rejection.reason, Reason::TimeLimit, "{rejection}");
+    let both = " s of work are more than the limit of 0.0 s (--max-render-time)";
+    assert!(rejection.detail.ends_with(both), "{rejection}");
+}
+
+#[test]
+fn a_hundred_scans_are_enough_for_anyone() {
+    assert_eq!(Limits::default().max_scans, 100);
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 60);
+    encoder.set_progressive(true);
+    encoder.encode(&flag(64, 64), 64, 64, jpeg_encoder::ColorType::Rgb).unwrap();
+    assert!(render(&bytes, &settings()).is_ok());
+    // The last scan again and again.
+    let last = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+    let scan = bytes[last..bytes.len() - 2].to_vec();
+    bytes.truncate(bytes.len() - 2);
+    bytes.extend(scan.repeat(100));
+    bytes.extend([0xff, 0xd9]);
+    let rejection = render(&bytes, &settings()).unwrap_err();
+    assert_eq!(rejection.reason, Reason::ScanLimit);
+    assert!(
+        rejection.detail.contains("101 scans") && rejection.detail.contains("limit of 100"),
+        "{rejection}"
+    );
+}
+
+#[test]
+fn a_useless_profile_is_noted_once_and_the_picture_made() {
+    let profiles = [vec![7; 200], moxcms::ColorProfile::new_gray_with_gamma(1.8).encode().unwrap()];
+    for (profile, icc) in profiles.iter().flat_map(|p| [(p, IccMode::Srgb), (p, IccMode::Keep)]) {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+        encoder.add_icc_profile(profile).unwrap();
+        encoder.encode(&flag(300, 200), 300, 200, jpeg_encoder::ColorType::Rgb).unwrap();
+        // Too alike for one to be made from the other: the profile is met twice.
+        let specs = spec::parse("a=200x200; b=180x180").unwrap();
+        let rendered = render(&bytes, &Settings { specs, icc, ..settings() }).unwrap();
+        assert_eq!(rendered.notes.len(), 1, "{:?}", rendered.notes);
+        assert!(rendered.notes[0].starts_with("colour profile ignored: "), "{:?}", rendered.notes);
+        assert!(rendered.renditions.iter().all(|r| !r.bytes.windows(11).any(|w| w == b"ICC_PROFILE")));
+    }
+}
+
+#[test]
+fn every_processor_makes_the_same_renditions() {
+    let photo = |colours, progressive: bool| {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+        encoder.set_progressive(progressive);
+        let image = flag(1101, 703);
+        let samples = match colours {
+            jpeg_encoder::ColorType::Rgb => image.into_raw(),
+            _ => image.pixels().flat_map(|p| [p[0], p[1], p[2], 9]).collect(),
+        };
+        encoder.encode(&samples, 1101, 703, colours).unwrap();
+        bytes
+    };
+    let png = coded(&image::DynamicImage::from(flag(500, 400)), ImageFormat::Png);
+    let (rgb, cmyk) = (jpeg_encoder::ColorType::Rgb, jpeg_encoder::ColorType::Cmyk);
+    let specs = spec::parse("a=640x480; b=200x200,444,progressive; c=70x70,422,optimized").unwrap();
+    let settings = Settings { specs, ..settings() };
+    for bytes in [photo(rgb, false), photo(rgb, true), photo(cmyk, false), png] {
+        let fastest = render(&bytes, &settings).unwrap().renditions;
+        assert!(fastest == processor::portably(|| render(&bytes, &settings)).unwrap().renditions);
+    }
 }

@@ -1,6 +1,5 @@
 //! Full-scale planes beside those of a decoder that nobody here wrote (the crate jpeg-decoder).
 
-use super::pictures;
 use image::{RgbImage, imageops};
 use jpeg_decoder::{ColorTransform, Decoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};

@@ -16,6 +16,24 @@
 //!   first_visit.rs, refinement.rs   what a scan does to them
 //! ```
 //!
+//! | to find | look at | T.81 |
+//! | --- | --- | --- |
+//! | markers, fill bytes, junk between them | `markers.rs` | B.1.1 |
+//! | restart markers: the next one found, or a lost interval | `segment.rs`, `Segment::restart` | E.1.4 |
+//! | restart markers: when one is due, and what is then damaged | `scan.rs`, `Data::restart` | E.2.4, F.2.2.5 |
+//! | sizes, sampling factors, MCUs | `frame.rs` | A.1, A.2, B.2.2 |
+//! | which scan has which components, bands and bits | `scan.rs`, `Scan::parse` | B.2.3, G.1.1.1 |
+//! | quantisation and Huffman tables, the usual ones included | `tables.rs` | B.2.4, K.3.3 |
+//! | codes from lengths; value bits | `codes.rs`; `bits.rs`, `extend` | C.2; F.2.2.1 |
+//! | blocks of sequential files | `baseline.rs` | F.2.2 |
+//! | spectral selection, successive approximation | `first_visit.rs`, `refinement.rs` | G.1.2, G.2 |
+//! | the inverse DCT at N/8 | `idct.rs` | A.3.3 |
+//! | what is grey when data is missing; bands of rows | `output.rs` | – |
+//! | orientation, ICC profile, colour space | `metadata.rs` | Exif 2.32, ICC.1, Adobe TN 5116 |
+//!
+//! Samples are bytes. Planes and bands are rows from the top, `stride` samples apart; coefficients of a block
+//! are in zigzag order until `idct.rs` places them. Offsets (`at`) are bytes from the start of the file.
+//!
 //! For scale N/8 only the N×N low-frequency coefficients of a block matter. They come first in zigzag
 //! order; past the last that can matter, symbols are passed over, several a look-up, and nothing is
 //! stored. The scale is chosen for each component, so that subsampled chroma need not be enlarged.
@@ -84,11 +102,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 268 megapixels as libvips and sharp; 500 scans; 1 GiB; damaged pictures are rejected.
+    /// 268 megapixels as libvips and sharp; 100 scans; 1 GiB; damaged pictures are rejected.
     fn default() -> Self {
         Self {
             max_pixels: 268_402_689,
-            max_scans: 500,
+            max_scans: 100,
             max_memory: 1 << 30,
             deadline: None,
             damaged: Damaged::Reject,

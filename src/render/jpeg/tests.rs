@@ -1,5 +1,6 @@
 //! The decoder as a whole, on files that [`super::fixture`] makes.
 
+use super::super::processor::portably;
 use super::fixture::{self, Fixture, Made};
 use super::*;
 
@@ -77,6 +78,97 @@ fn every_coding_sampling_and_scale_agrees_with_the_definition() {
             }
         }
     }
+}
+
+/// All that is compiled for newer processors must do what it does on older ones.
+#[test]
+fn every_processor_decodes_the_same() {
+    let mut scratch = Scratch::new();
+    for fixture in fixtures() {
+        let bytes = fixture.make().bytes;
+        for scale in [1, 3, 8] {
+            let fastest = decode_at(&bytes, scale, &Limits::default(), &mut scratch).unwrap();
+            let portable = portably(|| decode_at(&bytes, scale, &Limits::default(), &mut scratch)).unwrap();
+            assert!(fastest == portable, "{fixture:?} scale {scale}");
+        }
+    }
+}
+
+/// Where the segments of a file start that come before its first scan.
+fn segments(file: &[u8]) -> Vec<(u8, usize, usize)> {
+    let mut markers = Markers::open(file).unwrap();
+    let mut found = Vec::new();
+    while let Some(marker) = markers.next().unwrap() {
+        found.push((marker.code, marker.at - 1, marker.end));
+        if marker.code == markers::SOS {
+            break;
+        }
+    }
+    found
+}
+
+/// A file with bytes put before each of its segments with this code (all of them: 0).
+fn with_before(file: &[u8], code: u8, new: &[u8]) -> Vec<u8> {
+    let mut changed = file.to_vec();
+    for (found, start, _) in segments(file).into_iter().rev() {
+        if code == 0 || code == found {
+            changed.splice(start..start, new.iter().copied());
+        }
+    }
+    changed
+}
+
+#[test]
+fn files_written_oddly_are_the_same_picture() {
+    let segment = |code: u8, payload: &[u8]| {
+        [&[0xFF, code][..], &(payload.len() as u16 + 2).to_be_bytes(), payload].concat()
+    };
+    let file = small(false, 3).bytes;
+    let whole = decode_at(&file, 8, &Limits::default(), &mut Scratch::new()).unwrap();
+    let start = |code: u8| segments(&file).into_iter().find(|found| found.0 == code).unwrap();
+    let mut extended = file.clone();
+    extended[start(markers::SOF0_BASELINE).1 + 1] = markers::SOF1_EXTENDED;
+    let (_, from, to) = start(markers::DQT);
+    let wide = fixture::DIVISORS.map(u16::to_be_bytes).concat();
+    let wide = [&file[..from], &segment(markers::DQT, &[&[0x10][..], &wide].concat()), &file[to..]].concat();
+    let tables = |code: u8, payload: &[u8]| with_before(&file, code, &segment(code, payload));
+    let no_codes = [0; 17];
+    // Another picture after the end, and the segment that says so (CIPA DC-007).
+    let mpo = with_before(&file, markers::DQT, &segment(markers::APP2, b"MPF\0II*\0\x08\0\0\0\0\0"));
+    for (what, odd) in [
+        ("extended", extended),
+        ("16-bit quantisation", wide),
+        ("fill bytes", with_before(&file, 0, &[0xFF; 5])),
+        ("junk before markers", with_before(&file, 0, &[1, 2, 0xFF, 0, 3])),
+        ("Huffman tables twice", tables(markers::DHT, &no_codes)),
+        ("quantisation table twice", tables(markers::DQT, &[&[0][..], &[99; 64]].concat())),
+        ("unknown segments", with_before(&file, 0, &segment(0xEB, &[0xFF; 300]))),
+        ("trailing data", [&file[..], &[0xFF, 0xD8, 7, 0xFF, 0xDA, 0]].concat()),
+        ("MPO", [mpo, small(true, 0).bytes].concat()),
+    ] {
+        let decoded = decode_at(&odd, 8, &Limits::default(), &mut Scratch::new());
+        assert_eq!(decoded.unwrap_or_else(|e| panic!("{what}: {e}")), whole, "{what}");
+    }
+}
+
+#[test]
+fn frames_of_mjpeg_need_no_huffman_tables() {
+    let planes = [(); 3].map(|()| super::super::plane::Plane {
+        width: 40,
+        height: 24,
+        samples: (0..40 * 24).map(|at| (at * at / 17 % 251) as u8).collect(),
+    });
+    let options = super::super::encode::Options {
+        subsampling: super::super::encode::Subsampling::S444,
+        ..Default::default()
+    };
+    let file = super::super::encode::encode(&planes.each_ref(), &options, &mut Default::default()).unwrap();
+    let mut bare = file.clone();
+    let tables: Vec<_> = segments(&file).into_iter().filter(|found| found.0 == markers::DHT).collect();
+    assert!(!tables.is_empty());
+    tables.iter().rev().for_each(|&(_, start, end)| drop(bare.drain(start..end)));
+    let [whole, bare] = [file, bare].map(|file| decode_at(&file, 8, &Limits::default(), &mut Scratch::new()));
+    assert_eq!(whole.unwrap(), bare.unwrap());
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! How much memory a picture may take: known from its header, before any is taken.
+
+use super::photo::Photo;
+use super::{Settings, decode, fit, sniff};
+use crate::error::Rejection;
+use image::ImageFormat;
+use std::time::Instant;
+
+/// Bytes for a pixel of a rendition: its planes, in RGB and converted, and the worst that it can be coded
+/// to, in memory that grows by doubling.
+const CODED: u64 = 40;
+/// The same where coefficients and symbols are kept, to be counted first.
+const COUNTED: u64 = 120;
+/// What is there whatever the picture: the encoder's tables, small things.
+const FIXED: u64 = 512 << 10;
+
+/// The most bytes that [`super::render`] takes at once for a picture, renditions included, the file not:
+///
+/// - what reading takes: of a JPEG [`Photo::memory_bound`], else [`decode::memory_bound`];
+/// - for each pixel of each rendition 40 bytes, 120 if it is progressive or optimised;
+/// - half a megabyte.
+///
+/// # Errors
+///
+/// As [`super::render`], as far as the header tells.
+pub fn memory_bound(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection> {
+    let format = sniff::sniff(bytes)?;
+    if format != ImageFormat::Jpeg {
+        let (size, reading) = decode::memory_bound(bytes, format, &settings.limits)?;
+        return Ok(FIXED + reading + writing(size, settings));
+    }
+    let photo = Photo::open(bytes, &settings.limits, Instant::now())?;
+    let size = photo.upright_size();
+    let reading = settings.specs.iter().map(|spec| {
+        photo.memory_bound(fit(size.0, size.1, spec.width, spec.height), spec.subsampling, settings.icc)
+    });
+    Ok(FIXED + reading.max().unwrap_or(0) + writing(size, settings))
+}
+
+fn writing((width, height): (u32, u32), settings: &Settings) -> u64 {
+    let rendition = |spec: &super::Spec| {
+        let (width, height) = fit(width, height, spec.width, spec.height);
+        let a_pixel = if spec.progressive || spec.optimized { COUNTED } else { CODED };
+        u64::from(width) * u64::from(height) * a_pixel
+    };
+    settings.specs.iter().map(rendition).sum()
+}

@@ -1,0 +1,130 @@
+//! Memory is bounded by what the header says: counted allocation by allocation, which only a test program
+//! of its own can do.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use longshore::render::jpeg::{self, Scratch};
+use longshore::render::{IccMode, Limits, Settings, memory_bound, render, spec};
+use peak_alloc::PeakAlloc;
+use std::io::Cursor;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Bytes that doing something takes at once, at most.
+fn most<T>(something: impl FnOnce() -> T) -> (u64, T) {
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    let made = something();
+    ((MEMORY.peak_usage() - before) as u64, made)
+}
+
+/// Noise is what codes worst.
+fn noise(count: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..count).map(|_| random.u8(..)).collect()
+}
+
+struct File {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+fn jpeg_of(
+    (width, height): (u16, u16),
+    colours: ColorType,
+    sampling: SamplingFactor,
+    progressive: bool,
+    quality: u8,
+) -> File {
+    let channels = if colours == ColorType::Luma {
+        1
+    } else if colours == ColorType::Rgb {
+        3
+    } else {
+        4
+    };
+    let samples = noise(usize::from(width) * usize::from(height) * channels);
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, quality);
+    encoder.set_sampling_factor(sampling);
+    encoder.set_progressive(progressive);
+    encoder.encode(&samples, width, height, colours).unwrap();
+    let kind = if progressive { "progressive" } else { "baseline" };
+    File { name: format!("{width}×{height} {colours:?} {sampling:?} {kind}"), bytes }
+}
+
+fn files() -> Vec<File> {
+    let mut files = Vec::new();
+    for size in [(1, 1), (40, 3000), (3000, 40), (333, 250), (1300, 1000)] {
+        for progressive in [false, true] {
+            files.push(jpeg_of(size, ColorType::Rgb, SamplingFactor::F_2_2, progressive, 60));
+            files.push(jpeg_of(size, ColorType::Luma, SamplingFactor::F_1_1, progressive, 60));
+            files.push(jpeg_of(size, ColorType::CmykAsYcck, SamplingFactor::F_1_1, progressive, 60));
+        }
+    }
+    for format in [image::ImageFormat::Png, image::ImageFormat::WebP, image::ImageFormat::Tiff] {
+        let pixels = image::RgbaImage::from_raw(700, 500, noise(4 * 700 * 500)).unwrap();
+        let mut bytes = Vec::new();
+        pixels.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+        files.push(File { name: format!("{format:?}"), bytes });
+    }
+    files
+}
+
+fn settings(list: &str) -> Settings {
+    Settings { specs: spec::parse(list).unwrap(), icc: IccMode::Srgb, limits: Limits::default() }
+}
+
+// One test, as another at the same time would be counted too.
+#[test]
+fn memory_stays_within_what_the_header_says() {
+    let lists = [
+        spec::DEFAULT_RENDITIONS,
+        "a=1024x768,q100,444",
+        "a=1024x768,q100,444,progressive; b=500x500,q100,444,optimized",
+        "a=3000x3000,q100,444",
+        "tiny=3x3",
+    ];
+    for File { name, bytes } in files() {
+        for list in lists {
+            let settings = settings(list);
+            let (header, bound) = most(|| memory_bound(&bytes, &settings).unwrap());
+            assert!(header < bound && header < 256 << 10, "{name}: {header} bytes only for the header");
+            let (taken, rendered) = most(|| render(&bytes, &settings));
+            assert!(rendered.is_ok(), "{name}: {rendered:?}");
+            println!("{name}, {list}: {taken} of {bound} bytes");
+            assert!(taken <= bound, "{name}, {list}: {taken} bytes taken, {bound} expected at most");
+        }
+        if let Ok(header) = jpeg::read_header(&bytes, &jpeg::Limits::default()) {
+            for scale in 1..=8 {
+                let scales = vec![scale; header.components.len()];
+                let bound = jpeg::memory_bound(&header, &scales);
+                let decode = |scratch: &mut Scratch| {
+                    jpeg::decode_rows(
+                        &bytes,
+                        &header,
+                        &scales,
+                        &jpeg::Limits::default(),
+                        scratch,
+                        &mut |_, _| {},
+                    )
+                };
+                let (taken, decoded) = most(|| decode(&mut Scratch::new()));
+                assert!(
+                    decoded.is_ok() && taken <= bound,
+                    "{name} at {scale}/8: {taken} taken, {bound} at most"
+                );
+            }
+        }
+    }
+
+    // The bound is worth something: a large baseline file needs little more than its renditions.
+    let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;
+    let bound = memory_bound(&large, &settings("thumbs=192x192")).unwrap();
+    assert!(bound < 4 << 20, "{bound} bytes for a thumbnail of 24 megapixels");
+    drop(large);
+    let progressive = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, true, 20).bytes;
+    let (taken, rendered) = most(|| render(&progressive, &settings(spec::DEFAULT_RENDITIONS)));
+    assert!(rendered.is_ok() && taken + (progressive.len() as u64) < 60_000_000, "{taken} bytes taken");
+}
