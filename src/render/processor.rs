@@ -1,5 +1,10 @@
 //! Whether this processor has what the code in the `simd` modules needs. Asked here and nowhere else, so
 //! that tests can have the portable code, which makes the same bytes, run in its place.
+//!
+//! Each `unsafe` in the engine is one call, after asking here, of a function that is safe but for needing
+//! these features; there are no raw pointers. AddressSanitizer watches what they lead to, at every size and
+//! beside the portable code, in the fuzz targets: `simd` for resampling and encoding, `decoder` and
+//! `structure` for decoding.
 
 /// AVX2, and what comes with it in every processor of the x86-64-v3 level (2013 and later).
 #[cfg(target_arch = "x86_64")]

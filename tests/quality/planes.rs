@@ -11,10 +11,16 @@ pub fn worst_difference(bytes: &[u8]) -> Result<u8, String> {
     let scales = vec![8; header.components.len()];
     let ours = jpeg::decode(bytes, &header, &scales, &Limits::default(), &mut Scratch::new())
         .map_err(|e| e.to_string())?;
-    let mut decoder = Decoder::new(bytes);
-    decoder.set_color_transform(ColorTransform::None);
-    let theirs = decoder.decode().map_err(|e| format!("jpeg-decoder: {e}"))?;
     let count = header.components.len();
+    let mut decoder = Decoder::new(bytes);
+    // As if the components were those of RGB or CMYK: the latter come out inverted, otherwise nothing is done.
+    decoder.set_color_transform(match count {
+        1 => ColorTransform::Grayscale,
+        3 => ColorTransform::RGB,
+        _ => ColorTransform::CMYK,
+    });
+    let theirs = decoder.decode().map_err(|e| format!("jpeg-decoder: {e}"))?;
+    let inverted = if count == 4 { 255 } else { 0 };
     if theirs.len() != header.width as usize * header.height as usize * count {
         return Err("jpeg-decoder: another number of components".into());
     }
@@ -24,7 +30,7 @@ pub fn worst_difference(bytes: &[u8]) -> Result<u8, String> {
         let samples = theirs.iter().skip(nth).step_by(count);
         for (at, &theirs) in samples.enumerate() {
             let (x, y) = (at % header.width as usize, at / header.width as usize);
-            worst = worst.max(axes.enlarged(plane, x, y).abs_diff(theirs));
+            worst = worst.max(axes.enlarged(plane, x, y).abs_diff(theirs ^ inverted));
         }
     }
     Ok(worst)

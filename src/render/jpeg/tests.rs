@@ -131,7 +131,10 @@ fn files_written_oddly_are_the_same_picture() {
     let (_, from, to) = start(markers::DQT);
     let wide = fixture::DIVISORS.map(u16::to_be_bytes).concat();
     let wide = [&file[..from], &segment(markers::DQT, &[&[0x10][..], &wide].concat()), &file[to..]].concat();
-    let tables = |code: u8, payload: &[u8]| with_before(&file, code, &segment(code, payload));
+    let tables = |code: u8, payload: &[u8]| {
+        let (_, first, _) = start(code);
+        [&file[..first], &segment(code, payload), &file[first..]].concat()
+    };
     let no_codes = [0; 17];
     // Another picture after the end, and the segment that says so (CIPA DC-007).
     let mpo = with_before(&file, markers::DQT, &segment(markers::APP2, b"MPF\0II*\0\x08\0\0\0\0\0"));
@@ -262,7 +265,7 @@ fn mutated_files_never_panic() {
     let strict = Limits { damaged: Damaged::Reject, ..limits.clone() };
     let mut random = fastrand::Rng::with_seed(42);
     let mut scratch = Scratch::new();
-    for round in 0..20_000 {
+    for round in 0..4_000 {
         let mut bytes = fixtures[round % fixtures.len()].clone();
         for _ in 0..random.usize(1..6) {
             let at = random.usize(0..bytes.len());
