@@ -134,7 +134,7 @@ impl Change {
             Self::Sampling(component, factors) => edit(parts, &SOF, 0, |frame| {
                 let at = 7 + 3 * usize::from(component % 4);
                 // Mostly legal ones, or nothing past the header would ever be reached.
-                let legal = (factors >> 4 & 3) + 1 << 4 | (factors & 3) + 1;
+                let legal = (((factors >> 4 & 3) + 1) << 4) | ((factors & 3) + 1);
                 frame.get_mut(at).into_iter().for_each(|sampling| *sampling = legal);
             }),
             Self::Band(scan, band) => edit(parts, &[SOS], usize::from(scan), |header| {

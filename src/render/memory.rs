@@ -16,7 +16,11 @@ const FIXED: u64 = 512 << 10;
 
 /// The most bytes that [`super::render`] takes at once for a picture, renditions included, the file not:
 ///
-/// - what reading takes: of a JPEG [`Photo::memory_bound`], else [`decode::memory_bound`];
+/// - of a JPEG, what decoding takes ([`super::jpeg::memory_bound`]) at the scales that serve the rendition which
+///   needs most; for each component, as wide as it is decoded and 64 samples, two bytes for as many rows as the
+///   filter spans and 32 more; 24 bytes for each tap of the filter and each row and column made; if it has a
+///   profile, five times that and 8 MiB;
+/// - of other formats four times the pixels as the file has them, and 64 MiB for their decoder;
 /// - for each pixel of each rendition 40 bytes, 120 if it is progressive or optimised;
 /// - half a megabyte.
 ///
