@@ -2,6 +2,7 @@
 
 use super::super::processor::portably;
 use super::fixture::{self, Fixture, Made};
+use super::markers::Markers;
 use super::*;
 
 fn fixtures() -> Vec<Fixture> {
