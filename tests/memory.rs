@@ -2,6 +2,8 @@
 //! of its own can do.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+use image::ImageEncoder;
+use image::ImageFormat::{Bmp, Gif, Png, Tiff, WebP};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use longshore::render::jpeg::{self, Scratch};
 use longshore::render::{IccMode, Limits, Settings, memory_bound, render, spec};
@@ -63,11 +65,24 @@ fn files() -> Vec<File> {
             files.push(jpeg_of(size, ColorType::CmykAsYcck, SamplingFactor::F_1_1, progressive, 60));
         }
     }
-    for format in [image::ImageFormat::Png, image::ImageFormat::WebP, image::ImageFormat::Tiff] {
-        let pixels = image::RgbaImage::from_raw(700, 500, noise(4 * 700 * 500)).unwrap();
+    // Large enough that the pixels outweigh what a decoder may take for itself.
+    let pixels = image::RgbaImage::from_raw(3000, 2000, noise(4 * 3000 * 2000)).unwrap();
+    let pixels = image::DynamicImage::from(pixels);
+    let as_stored = [
+        (Png, pixels.clone()),
+        (Png, pixels.to_rgb8().into()),
+        (Png, pixels.to_luma16().into()),
+        (Png, pixels.to_rgba16().into()),
+        (WebP, pixels.clone()),
+        (Bmp, pixels.to_rgb8().into()),
+        (Gif, image::RgbaImage::new(1500, 1000).into()),
+        (Tiff, pixels.to_rgb8().into()),
+        (Tiff, pixels.to_rgb32f().into()),
+    ];
+    for (format, pixels) in as_stored {
         let mut bytes = Vec::new();
         pixels.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
-        files.push(File { name: format!("{format:?}"), bytes });
+        files.push(File { name: format!("{format:?} {:?}", pixels.color()), bytes });
     }
     files
 }
@@ -118,6 +133,15 @@ fn memory_stays_within_what_the_header_says() {
             }
         }
     }
+
+    // A profile of 256 MiB, in a file of some hundred kilobytes.
+    let mut bomb = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut bomb);
+    encoder.set_icc_profile(vec![0; 256 << 20]).unwrap();
+    encoder.write_image(&[0; 3], 1, 1, image::ExtendedColorType::Rgb8).unwrap();
+    assert!(bomb.len() < 1 << 20, "{} bytes are no bomb", bomb.len());
+    let (taken, _) = most(|| render(&bomb, &settings("a=10x10")));
+    assert!(taken < 64 << 20, "a profile took {taken} bytes");
 
     // The bound is worth something: a large baseline file needs little more than its renditions.
     let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;

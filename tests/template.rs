@@ -114,10 +114,17 @@ fn a_second_stack_can_stand_beside_it() {
             if resource["Type"] == "AWS::EC2::VPCEndpoint" {
                 continue;
             }
-            let by_hand = ["ClusterName", "ServiceName", "RoleName", "LogGroupName", "TopicName", "AlarmName"]
-                .iter()
-                .chain(&["DashboardName", "Family", "GroupName", "LaunchTemplateName", "AutoScalingGroupName"])
-                .find(|p| resource["Properties"].get(**p).is_some_and(|v| !is_reference(stack, v)));
+            let by_hand =
+                ["ClusterName", "ServiceName", "RoleName", "LogGroupName", "TopicName", "AlarmName"]
+                    .iter()
+                    .chain(&[
+                        "DashboardName",
+                        "Family",
+                        "GroupName",
+                        "LaunchTemplateName",
+                        "AutoScalingGroupName",
+                    ])
+                    .find(|p| resource["Properties"].get(**p).is_some_and(|v| !is_reference(stack, v)));
             assert!(by_hand.is_none(), "{name}: {by_hand:?} is named by hand");
             walk(resource, name, &mut |path, text| {
                 let named = path.ends_with("BucketName") || path.ends_with("QueueName");
@@ -148,7 +155,9 @@ fn outputs_say_how_to_go_on() {
         assert_eq!(output("TryIt"), line);
         let console = if stack.set == "china" { "console.amazonaws.cn" } else { "console.aws.amazon.com" };
         let (region, board) = (stack.place.region, stack.value("Dashboard", ""));
-        let url = format!("https://{region}.{console}/cloudwatch/home?region={region}#dashboards/dashboard/{board}");
+        let url = format!(
+            "https://{region}.{console}/cloudwatch/home?region={region}#dashboards/dashboard/{board}"
+        );
         assert_eq!(output("DashboardUrl"), url);
     }
 }

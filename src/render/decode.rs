@@ -29,11 +29,13 @@ struct Pixels {
     samples: Vec<u8>,
 }
 
-/// What a decoder may take beside the pixels that it gives.
-const DECODER: u64 = 64 << 20;
+/// What a decoder may take beside the pixels that it gives and its canvas: rows, tables, a profile.
+const DECODER: u64 = 24 << 20;
+/// The same while the header is read: a profile comes out of a PNG file up to a thousand times larger.
+const HEADER: u64 = 16 << 20;
 
-/// Size in pixels, and the most bytes that reading it takes: four times the pixels as the file has them,
-/// for they are copied when they change their type, and 64 MiB for their decoder.
+/// Size in pixels, and the most bytes that reading it takes: the pixels as the file has them, as 8-bit
+/// gray or RGB, one channel of them, a canvas for formats that paint on one, and 24 MiB for the decoder.
 pub fn memory_bound(
     bytes: &[u8],
     format: ImageFormat,
@@ -41,15 +43,41 @@ pub fn memory_bound(
 ) -> Result<((u32, u32), u64), Rejection> {
     let mut decoder = open(bytes, format, limits)?;
     let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let flat = match decoder.color_type() {
+        ColorType::L8 | ColorType::Rgb8 => 0,
+        ColorType::L16 => 1,
+        // By way of RGBA, 8 bits a sample.
+        ColorType::Rgba16 | ColorType::Rgba32F => 7,
+        _ => 3,
+    };
     let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif() >= 5;
     let size = if turned { (height, width) } else { (width, height) };
-    Ok((size, DECODER.saturating_add(decoder.total_bytes().saturating_mul(4))))
+    let own = own_memory(&decoder, format);
+    Ok((size, decoder.total_bytes().saturating_add(own).saturating_add(pixels * (flat + 1))))
+}
+
+/// What a decoder takes for itself.
+fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat) -> u64 {
+    let (width, height) = decoder.dimensions();
+    let canvas = match format {
+        ImageFormat::Png | ImageFormat::Bmp => 0,
+        // Strips and tiles come as they are stored, and are copied.
+        ImageFormat::Tiff => decoder.total_bytes(),
+        _ => u64::from(width) * u64::from(height) * 8,
+    };
+    canvas.saturating_add(DECODER)
 }
 
 /// Reads the header.
 fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
-    let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
-    let decoder = decoder.map_err(|e| rejection(&e))?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    if format == ImageFormat::Png {
+        let mut allocations = image::Limits::default();
+        allocations.max_alloc = Some(HEADER);
+        reader.limits(allocations);
+    }
+    let decoder = reader.into_decoder().map_err(|e| rejection(&e))?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
     Ok(decoder)
@@ -57,14 +85,14 @@ fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl Image
 
 pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
     let mut decoder = open(bytes, format, limits)?;
-    let mut allocations = image::Limits::default();
-    allocations.max_alloc = Some(limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
-    // `set_limits` covers what a decoder takes for itself, not the pixels that it gives.
-    let (needs, most) = (decoder.total_bytes(), allocations.max_alloc.unwrap_or(u64::MAX));
-    allocations.reserve(needs).map_err(|_| {
+    // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
+    let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
+    if needs > most {
         let detail = format!("decoding needs {needs} bytes, more than the limit of {most} (--max-pixels)");
-        Rejection::new(Reason::PixelLimit, detail)
-    })?;
+        return Err(Rejection::new(Reason::PixelLimit, detail));
+    }
+    let mut allocations = image::Limits::default();
+    allocations.max_alloc = Some(own_memory(&decoder, format));
     decoder.set_limits(allocations).map_err(|e| rejection(&e))?;
     let icc = decoder.icc_profile().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();

@@ -78,7 +78,9 @@ impl Operand {
     /// Point by point; a gap in either makes a gap.
     fn with(self, other: Self, operate: impl Fn(f64, f64) -> Option<f64>) -> Self {
         match (self, other) {
-            (Self::Scalar(a), Self::Scalar(b)) => operate(a, b).map_or(Self::Series(vec![None]), Self::Scalar),
+            (Self::Scalar(a), Self::Scalar(b)) => {
+                operate(a, b).map_or(Self::Series(vec![None]), Self::Scalar)
+            }
             (a, b) => {
                 let length = a.length().max(b.length());
                 let pairs = a.series(length).into_iter().zip(b.series(length));

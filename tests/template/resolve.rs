@@ -125,7 +125,8 @@ impl Stack {
             let value = resolver.value(&output["Value"]).map_err(|e| format!("output {name}: {e}"))?;
             outputs.insert(name.clone(), value);
         }
-        let stack = Self { set, place: place.clone(), parameters: parameters.clone(), resources, outputs, edges };
+        let stack =
+            Self { set, place: place.clone(), parameters: parameters.clone(), resources, outputs, edges };
         stack.check_order()?;
         Ok(stack)
     }

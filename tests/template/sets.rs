@@ -37,7 +37,13 @@ pub fn all() -> Vec<Set> {
         (
             "ec2",
             IRELAND,
-            &[IMAGE, ("Compute", "EC2"), ("MinTasks", "1"), ("TaskSize", "2048/4096"), ("AlarmEmail", "a@b.cd")],
+            &[
+                IMAGE,
+                ("Compute", "EC2"),
+                ("MinTasks", "1"),
+                ("TaskSize", "2048/4096"),
+                ("AlarmEmail", "a@b.cd"),
+            ],
         ),
         (
             "ec2 on arm, one task an instance",

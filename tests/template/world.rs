@@ -36,9 +36,7 @@ impl Place {
     /// The value of a resource's `Ref` (`attribute` is empty) or `GetAtt`. `name` is what the resource
     /// is called once it is there. None: this kind has no such attribute.
     pub fn attribute(&self, kind: &str, attribute: &str, name: &str) -> Option<String> {
-        let queue_url = || {
-            format!("https://sqs.{}.{}/{ACCOUNT}/{name}", self.region, self.url_suffix)
-        };
+        let queue_url = || format!("https://sqs.{}.{}/{ACCOUNT}/{name}", self.region, self.url_suffix);
         Some(match (kind, attribute) {
             ("AWS::S3::Bucket", "Arn") => format!("arn:{}:s3:::{name}", self.partition),
             ("AWS::SQS::Queue", "") => queue_url(),

@@ -3,6 +3,7 @@
 use super::super::processor::portably;
 use super::fixture::{self, Fixture, Made};
 use super::markers::Markers;
+use super::scan::Scan;
 use super::*;
 
 fn fixtures() -> Vec<Fixture> {
@@ -284,4 +285,38 @@ fn mutated_files_never_panic() {
         let limits = if round % 4 == 0 { &strict } else { &limits };
         let _ = decode_at(&bytes, random.u8(1..9), limits, &mut scratch);
     }
+}
+
+#[test]
+fn scans_that_the_scale_drops_are_not_read() {
+    let whole = small(true, 0).bytes;
+    let limits = Limits::default();
+    let header = read_header(&whole, &limits).unwrap();
+    // Nonsense instead of every scan but those of the DC coefficients, of the same length, without markers.
+    let mut nonsense = whole.clone();
+    let mut markers = Markers::open(&whole).unwrap();
+    let mut overwritten = 0;
+    while let Some(marker) = markers.next().unwrap() {
+        match marker.code {
+            markers::EOI => break,
+            markers::SOS => {
+                let scan = Scan::parse(&marker, &header.frame).unwrap();
+                let end = markers::find_end_of_scan(&whole, scan.data).unwrap() - 1;
+                if scan.first > 0 {
+                    nonsense[scan.data..end].fill(0x55);
+                    overwritten += 1;
+                }
+                markers.at = end;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(overwritten, 15);
+    let mut scratch = Scratch::new();
+    let read = decode_at(&whole, 1, &limits, &mut scratch).unwrap();
+    let unread = decode_at(&nonsense, 1, &limits, &mut scratch).unwrap();
+    assert_eq!(rows(&read), rows(&unread));
+    let full = decode_at(&whole, 8, &limits, &mut scratch).unwrap();
+    let seen = decode_at(&nonsense, 8, &limits, &mut scratch);
+    assert!(seen.is_err() || rows(&seen.unwrap()) != rows(&full), "at full size the nonsense is read");
 }

@@ -22,7 +22,9 @@ pub fn grants(stack: &Stack, role: &str) -> BTreeSet<(String, String)> {
 pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
     for (name, role) in stack.of_kind("AWS::IAM::Role") {
         let boundary = text(&role["PermissionsBoundary"]).unwrap_or_default();
-        want(wrong, boundary == stack.parameter("PermissionsBoundaryArn"), || format!("{name}: {boundary:?}"));
+        want(wrong, boundary == stack.parameter("PermissionsBoundaryArn"), || {
+            format!("{name}: {boundary:?}")
+        });
         want(wrong, role["ManagedPolicyArns"].is_null(), || format!("{name} takes what AWS gives"));
         want(wrong, role["RoleName"].is_null(), || format!("{name} is named by hand"));
         for policy in list(&role["Policies"]) {
@@ -137,7 +139,9 @@ fn conditions(stack: &Stack, wrong: &mut Vec<String>) {
             for statement in list(&policy["PolicyDocument"]["Statement"]) {
                 let actions = texts(&statement["Action"]);
                 let bound = statement["Condition"].is_object()
-                    || actions.iter().all(|a| WITHOUT_RESOURCE.contains(&a.as_str()) || a.starts_with("ssmmessages:"));
+                    || actions
+                        .iter()
+                        .all(|a| WITHOUT_RESOURCE.contains(&a.as_str()) || a.starts_with("ssmmessages:"));
                 let everything = texts(&statement["Resource"]).contains(&"*".to_owned());
                 want(wrong, !everything || bound, || format!("{name}: {actions:?} on everything"));
             }
@@ -150,9 +154,12 @@ fn conditions(stack: &Stack, wrong: &mut Vec<String>) {
             want(wrong, action.starts_with("ecs:"), || format!("instances may {action}"));
             want(wrong, [cluster.as_str(), "*"].contains(&resource.as_str()), || format!("on {resource}"));
         }
-        let statements = list(&stack.properties("InstanceRole")["Policies"][0]["PolicyDocument"]["Statement"]);
+        let statements =
+            list(&stack.properties("InstanceRole")["Policies"][0]["PolicyDocument"]["Statement"]);
         let talk = statements.iter().find(|s| texts(&s["Action"]).contains(&"ecs:Poll".to_owned()));
-        want(wrong, talk.is_some_and(|s| s["Condition"] == bound), || "agents talk for other clusters".into());
+        want(wrong, talk.is_some_and(|s| s["Condition"] == bound), || {
+            "agents talk for other clusters".into()
+        });
     }
     if stack.has("SchedulerRole") {
         let service = stack.value("Service", "");

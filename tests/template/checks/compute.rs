@@ -63,7 +63,9 @@ fn container(stack: &Stack, wrong: &mut Vec<String>) {
     let task = stack.properties("TaskDefinition");
     want(wrong, container["Image"] == stack.parameter("Image"), || "another image".into());
     want(wrong, container["Essential"] == true, || "the task outlives the worker".into());
-    want(wrong, number(&container["Memory"]) == number(&task["Memory"]), || "it does not see its limit".into());
+    want(wrong, number(&container["Memory"]) == number(&task["Memory"]), || {
+        "it does not see its limit".into()
+    });
     let user = container["User"].as_str().unwrap_or_default();
     want(wrong, user.starts_with("10001"), || format!("it runs as {user:?}"));
     want(wrong, container["Privileged"] != true, || "it is privileged".into());
@@ -109,7 +111,9 @@ fn service(stack: &Stack, wrong: &mut Vec<String>) {
     let on = alarms["Enable"] == true && alarms["Rollback"] == true && texts(&alarms["AlarmNames"]) == names;
     want(wrong, on, || format!("no rollback on dead letters: {alarms}"));
     let percent = number(&deployment["MinimumHealthyPercent"]);
-    want(wrong, percent <= 100 && number(&deployment["MaximumPercent"]) > percent, || "deployments hang".into());
+    want(wrong, percent <= 100 && number(&deployment["MaximumPercent"]) > percent, || {
+        "deployments hang".into()
+    });
     let exec = text(&service["EnableExecuteCommand"]).unwrap_or_default();
     want(wrong, exec == stack.parameter("EnableExec"), || format!("ECS Exec is {exec}"));
     // Providers must be the cluster's before the service names them, and its own until it is gone.

@@ -78,7 +78,9 @@ fn rule(stack: &Stack, wrong: &mut Vec<String>) {
     let targets: Vec<&Value> = list(&rule["Targets"]).iter().map(|t| &t["Arn"]).collect();
     want(wrong, targets == [&Value::from(stack.value("Queue", "Arn"))], || format!("rule to {targets:?}"));
     // With a RoleArn EventBridge would not use the queue's policy.
-    want(wrong, list(&rule["Targets"]).iter().all(|t| t["RoleArn"].is_null()), || "the target has a role".into());
+    want(wrong, list(&rule["Targets"]).iter().all(|t| t["RoleArn"].is_null()), || {
+        "the target has a role".into()
+    });
 }
 
 /// EventBridge's pattern matching, as much as the template uses.
@@ -102,7 +104,9 @@ pub fn matches(pattern: &Value, event: &Value) -> bool {
 fn sender(stack: &Stack, bridged: bool, wrong: &mut Vec<String>) {
     let policy = stack.properties("QueuePolicy");
     let queue = stack.value("Queue", "Arn");
-    want(wrong, texts(&policy["Queues"]) == [stack.value("Queue", "")], || "the policy is of another queue".into());
+    want(wrong, texts(&policy["Queues"]) == [stack.value("Queue", "")], || {
+        "the policy is of another queue".into()
+    });
     let allowed: Vec<&Value> =
         list(&policy["PolicyDocument"]["Statement"]).iter().filter(|s| s["Effect"] == "Allow").collect();
     let [allow] = allowed[..] else {

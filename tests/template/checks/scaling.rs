@@ -216,7 +216,8 @@ fn schedule(stack: &Stack, wrong: &mut Vec<String>) {
         let arn = target["Arn"].as_str().unwrap_or_default();
         want(wrong, arn.ends_with(call), || format!("{name} calls {arn}"));
         want(wrong, target["RoleArn"] == stack.value("SchedulerRole", "Arn"), || format!("{name}: role"));
-        let input: Value = serde_json::from_str(target["Input"].as_str().unwrap_or_default()).unwrap_or_default();
+        let input: Value =
+            serde_json::from_str(target["Input"].as_str().unwrap_or_default()).unwrap_or_default();
         let scaled = stack.properties("ScalableTarget");
         let wanted = json!({
             "ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount",

@@ -96,7 +96,9 @@ fn queues(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, seconds(letters) == 1_209_600, || format!("letters are kept for {} s", seconds(letters)));
     want(wrong, seconds(letters) > seconds(queue), || "a letter's age counts from its first queue".into());
     let called = queue["QueueName"].as_str().unwrap_or_default();
-    want(wrong, called.ends_with(world::GUID) && called.len() <= 80, || format!("the queue is called {called:?}"));
+    want(wrong, called.ends_with(world::GUID) && called.len() <= 80, || {
+        format!("the queue is called {called:?}")
+    });
     let fifo = stack.of_kind("AWS::SQS::Queue").any(|(_, q)| q["FifoQueue"] == true);
     want(wrong, !fifo, || "S3 sends to standard queues only".into());
 }

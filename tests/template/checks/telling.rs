@@ -54,7 +54,8 @@ fn what_they_watch(stack: &Stack, wrong: &mut Vec<String>) {
     let start = stack.properties("StartAlarm");
     let minutes = start["EvaluationPeriods"].as_u64().unwrap_or(0);
     want(wrong, (5..=30).contains(&minutes), || format!("a start may take {minutes} min"));
-    let expression = queries(stack, "StartAlarm", list(&start["Metrics"]), &mut Vec::new()).unwrap_or_default();
+    let expression =
+        queries(stack, "StartAlarm", list(&start["Metrics"]), &mut Vec::new()).unwrap_or_default();
     for (desired, running, result) in [
         (Some(2.0), Some(1.0), 1.0),
         (Some(2.0), None, 1.0),
@@ -64,7 +65,9 @@ fn what_they_watch(stack: &Stack, wrong: &mut Vec<String>) {
     ] {
         let metrics = [("desired".to_owned(), vec![desired]), ("running".to_owned(), vec![running])];
         let found = math::evaluate(&expression, &metrics.into(), 60.0);
-        want(wrong, found == Ok(vec![Some(result)]), || format!("{desired:?} wanted, {running:?}: {found:?}"));
+        want(wrong, found == Ok(vec![Some(result)]), || {
+            format!("{desired:?} wanted, {running:?}: {found:?}")
+        });
     }
     want(wrong, breaches(start, 1.0) && !breaches(start, 0.0), || "missing tasks set off no alarm".into());
 }
@@ -82,7 +85,8 @@ fn subscription(stack: &Stack, wrong: &mut Vec<String>) {
         want(wrong, subscription["FilterPolicyScope"] == "MessageBody", || "filters look elsewhere".into());
         let any = list(&subscription["FilterPolicy"]["$or"]);
         let alarms = any.iter().any(|p| p["AlarmName"] == json!([{"exists": true}]));
-        let failed = any.iter().any(|p| texts(&p["detail"]["stopCode"]).contains(&"TaskFailedToStart".into()));
+        let failed =
+            any.iter().any(|p| texts(&p["detail"]["stopCode"]).contains(&"TaskFailedToStart".into()));
         want(wrong, alarms && failed, || format!("the mail leaves out {any:?}"));
     }
 }
@@ -93,8 +97,10 @@ fn topic_policy(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, texts(&policy["Topics"]) == [topic.clone()], || "the policy is of another topic".into());
     let statements = list(&policy["PolicyDocument"]["Statement"]);
     let of = |service: &str| statements.iter().find(|s| s["Principal"]["Service"] == service);
-    let source = |s: &Value, operator: &str| text(&s["Condition"][operator]["aws:SourceArn"]).unwrap_or_default();
-    let publishes = |s: &&Value| s["Effect"] == "Allow" && s["Action"] == "sns:Publish" && s["Resource"] == topic;
+    let source =
+        |s: &Value, operator: &str| text(&s["Condition"][operator]["aws:SourceArn"]).unwrap_or_default();
+    let publishes =
+        |s: &&Value| s["Effect"] == "Allow" && s["Action"] == "sns:Publish" && s["Resource"] == topic;
     let alarms = stack.place.arn("cloudwatch", "alarm:*");
     let alarm = of("cloudwatch.amazonaws.com").filter(publishes);
     want(wrong, alarm.is_some_and(|s| source(s, "ArnLike") == alarms), || "alarms cannot be told".into());
@@ -107,9 +113,7 @@ fn topic_policy(stack: &Stack, wrong: &mut Vec<String>) {
 
 fn state_changes(stack: &Stack, wrong: &mut Vec<String>) {
     let rule = stack.properties("StateChangeRule");
-    let event = |kind: &str, cluster: &str| {
-        json!({"source": "aws.ecs", "detail-type": kind, "detail": {"clusterArn": cluster, "lastStatus": "STOPPED"}})
-    };
+    let event = |kind: &str, cluster: &str| json!({"source": "aws.ecs", "detail-type": kind, "detail": {"clusterArn": cluster, "lastStatus": "STOPPED"}});
     let cluster = stack.value("Cluster", "Arn");
     for kind in ["ECS Task State Change", "ECS Container Instance State Change"] {
         let taken = matches(&rule["EventPattern"], &event(kind, &cluster));
@@ -151,14 +155,18 @@ fn dashboard(stack: &Stack, wrong: &mut Vec<String>) {
             let query = properties["query"].as_str().unwrap_or_default();
             let group = format!("SOURCE '{}'", stack.value("LogGroup", ""));
             want(wrong, query.starts_with(&group), || format!("{title} reads other logs"));
-            for word in query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.ends_with("_ms")) {
+            for word in
+                query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.ends_with("_ms"))
+            {
                 want(wrong, FINISHED.contains(&format!("{word} = ")), || format!("no log line has {word}"));
             }
         } else {
             self::widget(stack, title, list(&properties["metrics"]), wrong);
         }
     }
-    for word in ["backlog", "tasks", "pictures a second", "p50", "p99", "failures", "dead letters", "a million"] {
+    for word in
+        ["backlog", "tasks", "pictures a second", "p50", "p99", "failures", "dead letters", "a million"]
+    {
         want(wrong, titles.contains(word), || format!("the dashboard does not show {word}"));
     }
 }

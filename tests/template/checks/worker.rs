@@ -83,7 +83,9 @@ fn times(stack: &Stack, config: &Config, wrong: &mut Vec<String>) {
         format!("draining takes up to {} s of {} s", config.drain_budget().as_secs(), stop.as_secs())
     });
     want(wrong, stop == config.stop_timeout, || "the worker counts with another stop timeout".into());
-    want(wrong, config.wait + Duration::from_secs(1) <= config.drain_budget(), || "a parked receive is cut".into());
+    want(wrong, config.wait + Duration::from_secs(1) <= config.drain_budget(), || {
+        "a parked receive is cut".into()
+    });
     let poll = seconds(&stack.properties("Queue")["ReceiveMessageWaitTimeSeconds"]);
     want(wrong, poll <= 20, || format!("a long poll of {poll} s"));
 }
