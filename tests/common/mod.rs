@@ -37,25 +37,31 @@ pub async fn world() -> World {
 }
 
 pub fn connect(endpoint: String, servers: Option<(Servers, tempfile::TempDir)>) -> World {
+    let world = connect_as(endpoint, "us-east-1", credentials());
+    World { external: servers.is_none(), _servers: servers.map(Arc::new), ..world }
+}
+
+/// A server that nobody here wrote, as somebody in particular.
+pub fn connect_as(endpoint: String, region: &'static str, credentials: Credentials) -> World {
     let s3 = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
+        .region(Region::new(region))
         .endpoint_url(&endpoint)
-        .credentials_provider(credentials())
+        .credentials_provider(credentials.clone())
         .force_path_style(true)
         .build();
     let sqs = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
+        .region(Region::new(region))
         .endpoint_url(&endpoint)
-        .credentials_provider(credentials())
+        .credentials_provider(credentials)
         .build();
     World {
-        external: servers.is_none(),
+        external: true,
         endpoint,
         s3: aws_sdk_s3::Client::from_conf(s3),
         sqs: aws_sdk_sqs::Client::from_conf(sqs),
-        _servers: servers.map(Arc::new),
+        _servers: None,
     }
 }
 

@@ -57,17 +57,22 @@ impl Process {
 
     /// Waits for a log line that contains this.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> String {
+        self.wait_for_line_with(&[part], limit)
+    }
+
+    /// Waits for a log line that contains each of these; a bar separates what may stand for one another.
+    pub fn wait_for_line_with(&mut self, parts: &[&str], limit: Duration) -> String {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.seen.push(line.clone());
-                    if line.contains(part) {
+                    if parts.iter().all(|part| part.split('|').any(|p| line.contains(p))) {
                         return line;
                     }
                 }
-                Err(e) => panic!("no line with {part:?}: {e}; the log:\n{}", self.seen.join("\n")),
+                Err(e) => panic!("no line with {parts:?}: {e}; the log:\n{}", self.seen.join("\n")),
             }
         }
     }

@@ -1,0 +1,138 @@
+//! The worker under the very policy that the template gives its task role, on a server that enforces it; then
+//! with each grant taken away in turn. `.ci/run` starts ministack for it, with AUTH=true.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+mod common;
+#[path = "iam/account.rs"]
+mod account;
+#[path = "template/mod.rs"]
+mod template;
+
+use account::{Account, Session};
+use common::pictures::{jpeg, picture};
+use common::process::{Process, longshore};
+use common::stage::Stage;
+use common::{LIMIT, wait_for};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use template::checks::access::grants;
+use template::sets;
+
+/// What no run needs must not be granted, so each run does everything that a worker ever does.
+async fn send_all_kinds(stage: &Stage, turn: usize, large: &[u8]) {
+    let small = jpeg(&picture(60, 40));
+    let send = |record: Value| async move { stage.send(stage.message(&[record])).await };
+    // The same event twice: the second finds the first one's output, and looks at it.
+    let key = format!("twice-{turn}.jpg");
+    let etag = stage.upload(&key, small.clone()).await;
+    for _ in 0..2 {
+        send(stage.record(&key, &etag, "01")).await;
+    }
+    // A version of its own.
+    let put = stage.world.s3.put_object().bucket(&stage.input).key("version.jpg").body(small.clone().into());
+    let answer = put.send().await.unwrap();
+    let etag = answer.e_tag().unwrap().trim_matches('"').to_owned();
+    let mut record = stage.record("version.jpg", &etag, &format!("{:02}", turn + 1));
+    record["s3"]["object"]["versionId"] = json!(answer.version_id().expect("the bucket keeps versions"));
+    send(record).await;
+    // Gone before it is looked at.
+    send(stage.record(&format!("gone-{turn}.jpg"), "e", "01")).await;
+    // Never a picture.
+    let etag = stage.upload("broken.jpg", b"no picture".to_vec()).await;
+    send(stage.record("broken.jpg", &etag, "01")).await;
+    // Longer in work than a third of its visibility timeout.
+    let etag = stage.upload("large.jpg", large.to_vec()).await;
+    send(stage.record("large.jpg", &etag, &format!("{:02}", turn + 1))).await;
+}
+
+/// A message that was delivered before: its outputs are looked for first, and are not there.
+async fn send_delivered_before(stage: &Stage, turn: usize) {
+    let key = format!("again-{turn}.jpg");
+    let etag = stage.upload(&key, jpeg(&picture(60, 40))).await;
+    stage.send(stage.message(&[stage.record(&key, &etag, "01")])).await;
+    wait_for("the first delivery", LIMIT, || async {
+        let receive = stage.world.sqs.receive_message().queue_url(&stage.queue).visibility_timeout(0);
+        let answer = receive.send().await.unwrap();
+        answer.messages.filter(|m| !m.is_empty()).map(drop)
+    })
+    .await;
+}
+
+fn start(stage: &Stage, session: &Session) -> Process {
+    let mut command = longshore();
+    command
+        .arg("work")
+        .env("AWS_ENDPOINT_URL", &stage.world.endpoint)
+        .env("AWS_ACCESS_KEY_ID", &session.key)
+        .env("AWS_SECRET_ACCESS_KEY", &session.secret)
+        .env("AWS_SESSION_TOKEN", &session.token)
+        .env("LONGSHORE_REGION", account::REGION)
+        .env("LONGSHORE_QUEUE_URL", &stage.queue)
+        .env("LONGSHORE_DLQ_URL", &stage.dlq)
+        .env("LONGSHORE_OUTPUT_BUCKET", &stage.output)
+        .env("LONGSHORE_ADMIN_ADDR", "off")
+        .env("LONGSHORE_WAIT_TIME", "1")
+        .env("LONGSHORE_VISIBILITY_TIMEOUT", "3")
+        .env("LONGSHORE_LOG", "info");
+    Process::start(command)
+}
+
+/// One statement for each grant but one.
+fn policy_without(all: &[(String, String)], left_out: Option<usize>) -> Value {
+    let kept = all.iter().enumerate().filter(|(i, _)| Some(*i) != left_out);
+    let statement = |(_, (action, resource)): (usize, &(String, String))| {
+        // AWS knows no actions for batches: the single ones allow them. This server asks for both.
+        let batch = format!("{action}Batch");
+        json!({"Effect": "Allow", "Action": [action, batch], "Resource": resource})
+    };
+    json!({"Version": "2012-10-17", "Statement": kept.map(statement).collect::<Vec<_>>()})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
+    let stack = template::stack(sets::DEFAULTS);
+    let account = Account::open().await;
+    let stage = account.stage(stack).await;
+    let large = jpeg(&picture(5000, 4000));
+    let role: Vec<(String, String)> = grants(stack, "TaskRole").into_iter().collect();
+    assert!(role.len() >= 10, "{role:?}");
+
+    // As the template has it.
+    send_all_kinds(&stage, 0, &large).await;
+    send_delivered_before(&stage, 0).await;
+    let session = account.assume("whole", &policy_without(&role, None)).await;
+    let mut worker = start(&stage, &session);
+    let started = Instant::now();
+    while stage.depth(&stage.queue).await != (0, 0) {
+        assert!(started.elapsed() < LIMIT, "the queue does not empty\n{}", worker.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let keys = stage.output_keys().await;
+    for name in ["twice-0", "version", "again-0", "large"] {
+        assert!(keys.contains(&format!("thumbs/{name}.jpg")), "no {name} in {keys:?}\n{}", worker.log());
+    }
+    assert_eq!(stage.dead_letter().await.reason(), "not-an-image");
+    worker.signal("TERM");
+    assert_eq!(worker.wait(LIMIT).code(), Some(0), "{}", worker.log());
+    let log = worker.log();
+    let denied = log.lines().find(|l| l.contains("not authorized") || l.contains("AccessDenied"));
+    assert_eq!(denied, None, "the role is not enough");
+
+    // Without each grant in turn: somebody must read of it in the log.
+    for (index, (action, resource)) in role.iter().enumerate() {
+        if action == "s3:ListBucket" {
+            // S3 says 403 for what is missing to those who may not list; this server says 404 to all.
+            println!("NOT RUN on this server: without {action} on {resource}");
+            continue;
+        }
+        account.empty(&stage).await;
+        send_all_kinds(&stage, index + 1, &large).await;
+        send_delivered_before(&stage, index + 1).await;
+        let name = format!("without-{index}");
+        let session = account.assume(&name, &policy_without(&role, Some(index))).await;
+        let mut worker = start(&stage, &session);
+        let line = worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized"], Duration::from_secs(60));
+        println!("without {action} on {resource}: {line}");
+        worker.signal("KILL");
+    }
+}
