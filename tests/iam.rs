@@ -2,9 +2,9 @@
 //! with each grant taken away in turn. `.ci/run` starts ministack for it, with AUTH=true.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
-mod common;
 #[path = "iam/account.rs"]
 mod account;
+mod common;
 #[path = "template/mod.rs"]
 mod template;
 
@@ -131,7 +131,8 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
         let name = format!("without-{index}");
         let session = account.assume(&name, &policy_without(&role, Some(index))).await;
         let mut worker = start(&stage, &session);
-        let line = worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized"], Duration::from_secs(60));
+        let line =
+            worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized"], Duration::from_secs(60));
         println!("without {action} on {resource}: {line}");
         worker.signal("KILL");
     }

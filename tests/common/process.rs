@@ -100,6 +100,18 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// SIGKILL to a process that was started as a group of its own, and to all that it started.
+    pub fn kill_group(&mut self) {
+        let group = format!("-{}", self.child.id());
+        // It may just have ended by itself.
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).stderr(Stdio::null()).status();
+    }
+
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
         loop {

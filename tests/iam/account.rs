@@ -4,7 +4,9 @@ use crate::common::stage::Stage;
 use crate::common::{World, connect_as};
 use crate::template::{Stack, world};
 use aws_sdk_s3::config::Credentials;
-use aws_sdk_s3::types::{BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +27,8 @@ pub struct Session {
 
 impl Account {
     pub async fn open() -> Self {
-        let endpoint = std::env::var("LONGSHORE_TEST_ENDPOINT").expect("LONGSHORE_TEST_ENDPOINT: see .ci/run");
+        let endpoint =
+            std::env::var("LONGSHORE_TEST_ENDPOINT").expect("LONGSHORE_TEST_ENDPOINT: see .ci/run");
         let root = Credentials::new(world::ACCOUNT, "unchecked", None, None, "root");
         Self { world: connect_as(endpoint, REGION, root) }
     }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What CloudWatch knows: metric name, its dimensions' names, and which resources give their values.
-const METRICS: [(&str, &str, &[(&str, &str)]); 8] = [
+type Dimensions = &'static [(&'static str, &'static str)];
+const METRICS: [(&str, &str, Dimensions); 8] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", QUEUE),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", QUEUE),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", QUEUE),
@@ -17,8 +18,8 @@ const METRICS: [(&str, &str, &[(&str, &str)]); 8] = [
     ("ECS/ContainerInsights", "DesiredTaskCount", SERVICE),
     ("ECS/ContainerInsights", "PendingTaskCount", SERVICE),
 ];
-const QUEUE: &[(&str, &str)] = &[("QueueName", "")];
-const SERVICE: &[(&str, &str)] = &[("ClusterName", "Cluster"), ("ServiceName", "Service")];
+const QUEUE: Dimensions = &[("QueueName", "")];
+const SERVICE: Dimensions = &[("ClusterName", "Cluster"), ("ServiceName", "Service")];
 
 /// Dimensions are names: with an ARN or a URL a metric is never found, and nothing ever says so.
 pub fn metric(stack: &Stack, place: &str, metric: &Value, wrong: &mut Vec<String>) {
