@@ -3,6 +3,8 @@
 //! One scenario runs alone by its name: `cargo test --test faults -- sigterm_under_load`.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+#[path = "faults/barriers.rs"]
+mod barriers;
 #[path = "faults/clocks.rs"]
 mod clocks;
 mod common;
@@ -18,6 +20,8 @@ mod leaving;
 mod meaning;
 #[path = "faults/outages.rs"]
 mod outages;
+#[path = "faults/protection.rs"]
+mod protection;
 #[path = "faults/queue.rs"]
 mod queue;
 #[path = "faults/resources.rs"]

@@ -80,3 +80,18 @@ async fn connections_reset() {
     };
     outage(begin, async |worker: Arc<Worker>| worker.proxy.heal()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn black_holed_polls() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload_many("b", 4).await;
+    worker.proxy.fault(on([Operation::Receive]), Fault::BlackHole);
+    worker.started().await;
+    // Three polls, each a second and five long, and pauses between them. ECS replaces what ends.
+    let code = worker.exit_code(Duration::from_secs(60)).await;
+    assert!(code.is_some_and(|code| code != 0), "it ended with {code:?}");
+    worker.proxy.heal();
+    worker.started().await;
+    scenario.finish().await;
+}

@@ -1,6 +1,6 @@
 //! Places, CPU, and messages that take the process with them.
 
-use crate::harness::strain::Hog;
+use crate::harness::strain::{Hog, MemoryLimit};
 use crate::harness::{Expected, Fate, Fault, Operation, Scenario, lasting, on};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,4 +128,47 @@ async fn a_message_that_kills_the_process() {
     let scenario = Arc::into_inner(scenario).expect("nobody else has it");
     let fates = scenario.finish().await;
     assert_eq!(fates.iter().filter(|(_, fate)| *fate == Fate::Moved).count(), 1);
+}
+
+/// 9600 × 6400 pixels, as a PNG: 184 MB when decoded.
+const SIXTY_MEGAPIXELS: u32 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_pictures_in_little_memory() {
+    let scenario = Scenario::alone(5).await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_CONCURRENCY", "8").set("LONGSHORE_RENDER_THREADS", "4");
+    worker.set("LONGSHORE_MEMORY_BUDGET", "400MiB").set("LONGSHORE_MAX_RENDER_TIME", "120s");
+    let limit = MemoryLimit::on(&worker, 512 << 20);
+    // Fifty, or a third when storms are short.
+    for n in 0..lasting(50).as_secs() {
+        scenario.upload_png(&format!("large{n}.png"), SIXTY_MEGAPIXELS, Expected::Picture).await;
+    }
+    worker.started().await;
+    scenario.until_empty(Duration::from_secs(400)).await;
+    assert!(!limit.killed(), "it was killed with {} MiB", limit.peak_mib());
+    let exchanges = scenario.log.exchanges();
+    let most = exchanges.iter().flat_map(|e| &e.messages).map(|m| m.receive_count).max();
+    assert_eq!(most, Some(1), "those that wait for memory keep their leases");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_picture_too_large_for_the_budget() {
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_MEMORY_BUDGET", "100MiB");
+    let expected = Expected::Rejected("memory-budget");
+    scenario.upload_png("huge.png", SIXTY_MEGAPIXELS, expected).await;
+    scenario.upload("small.jpg").await;
+    worker.started().await;
+    scenario.until_empty(PATIENCE).await;
+    let look = scenario.stage.world.sqs.receive_message().queue_url(&scenario.stage.dlq);
+    // Left where it is, for the ledger.
+    let look = look.message_attribute_names("All").visibility_timeout(0).send().await.unwrap();
+    let attributes = look.messages()[0].message_attributes().unwrap();
+    let detail = attributes["longshore.detail"].string_value().unwrap();
+    let numbers = detail.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() > 3).count();
+    assert!(numbers >= 2, "both numbers: {detail}");
+    scenario.finish().await;
 }

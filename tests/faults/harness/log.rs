@@ -103,6 +103,11 @@ impl Log {
         self.began.elapsed()
     }
 
+    /// The moment that a time in the log stands for.
+    pub fn instant(&self, at: Duration) -> Instant {
+        self.began + at
+    }
+
     pub fn event(&self, what: impl Into<String>) {
         let now = self.now();
         self.inner().events.push((now, what.into()));

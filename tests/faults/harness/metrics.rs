@@ -27,8 +27,9 @@ pub fn watch(pid: u32, name: &str, violations: Arc<Mutex<Vec<String>>>) -> Watch
         loop {
             tokio::time::sleep(PERIOD).await;
             let Some(port) = listening_port(pid) else { continue };
-            let Some((200, text)) = get(port, "/metrics").await else { continue };
-            if let Err(why) = check(&text) {
+            let Some((status, text)) = get(port, "/metrics").await else { continue };
+            let told = if status == 200 { check(&text) } else { Err(format!("/metrics answers {status}")) };
+            if let Err(why) = told {
                 violations.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name}: {why}"));
             }
         }

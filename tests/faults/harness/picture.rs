@@ -1,7 +1,8 @@
 //! Pictures that say which upload they are, and say it still when they are made small.
 
 use crate::common::pictures::jpeg;
-use image::{ImageFormat, Rgb, RgbImage};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};
 
 /// Renditions that the workers make: fast even in an unoptimised build, and readable.
 pub const RENDITIONS: &str = "resized=48x32,q90; thumbs=24x16,q90,444";
@@ -27,6 +28,23 @@ pub fn numbered_at(number: u32, scale: u32) -> Vec<u8> {
         if number >> bit & 1 == 1 { Rgb([225, 215, 205]) } else { Rgb([30, 40, 50]) }
     });
     jpeg(&picture)
+}
+
+/// The same as a PNG, which takes all its pixels in memory.
+pub fn numbered_png(number: u32, scale: u32) -> Vec<u8> {
+    let block = (BLOCK * scale) as usize;
+    let mut pixels = Vec::with_capacity(3 * (COLUMNS * ROWS) as usize * block * block);
+    for row in 0..ROWS {
+        let bit = |column: u32| number >> (row * COLUMNS + column) & 1 == 1;
+        let shade = |column| if bit(column) { [225, 215, 205] } else { [30, 40, 50] };
+        let line: Vec<u8> = (0..COLUMNS).flat_map(|column| shade(column).repeat(block)).collect();
+        (0..block).for_each(|_| pixels.extend_from_slice(&line));
+    }
+    let mut bytes = Vec::new();
+    let fast = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter);
+    let (width, height) = (COLUMNS * BLOCK * scale, ROWS * BLOCK * scale);
+    fast.write_image(&pixels, width, height, ExtendedColorType::Rgb8).unwrap();
+    bytes
 }
 
 /// The number that a rendition shows. Err: it is not a whole picture, or not one of ours.

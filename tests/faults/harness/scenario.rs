@@ -9,6 +9,7 @@ use super::worker::{VISIBILITY, Worker};
 use crate::common::stage::Stage;
 use crate::common::{unique, wait_for};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,6 +117,14 @@ impl Scenario {
         self.store(key, number, picture::numbered_at(number, scale), Expected::Picture).await
     }
 
+    /// Stores a PNG so many times larger, and tells the queue of it.
+    pub async fn upload_png(&self, key: &str, scale: u32, expected: Expected) -> Upload {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        let upload = self.store(key, number, picture::numbered_png(number, scale), expected).await;
+        self.announce(&upload).await;
+        upload
+    }
+
     /// Stores anything, and tells the queue of it.
     pub async fn upload_bytes(&self, key: &str, bytes: Vec<u8>, expected: Expected) -> Upload {
         let number = self.next.fetch_add(1, Ordering::SeqCst);
@@ -162,7 +171,13 @@ impl Scenario {
 
     /// Visible and hidden messages.
     pub async fn depth(&self) -> (u64, u64) {
-        self.stage.depth(&self.stage.queue).await
+        // In one question: between two, a message can go from hidden to visible, unseen.
+        let ask = self.stage.world.sqs.get_queue_attributes().queue_url(&self.stage.queue);
+        let answer = ask.attribute_names(Attribute::All).send().await.unwrap();
+        let attributes = answer.attributes.unwrap_or_default();
+        let number = |name| attributes.get(&name).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let visible = number(Attribute::ApproximateNumberOfMessages);
+        (visible, number(Attribute::ApproximateNumberOfMessagesNotVisible))
     }
 
     /// Waits for something, and tells what went over the wire if it does not come.

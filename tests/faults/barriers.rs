@@ -1,0 +1,55 @@
+//! A configuration that lets nothing through: the worker stops receiving, says so, and goes on by
+//! itself when it is mended. Nothing moves to the dead-letter queue for it.
+
+use crate::harness::scenario::eventually;
+use crate::harness::{Fault, Operation, Scenario, lasting, on};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn nothing_passes(operation: Operation, status: u16, code: &'static str) {
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    let barrier = worker.proxy.fault(on([operation]), Fault::Refuse(status, code));
+    scenario.upload_many("b", 40).await;
+    worker.started().await;
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that it is not ready", Duration::from_secs(15), unready).await;
+    // A clock and not a condition: the length of the trouble is what this is about.
+    tokio::time::sleep(lasting(60)).await;
+    let exchanges = scenario.log.exchanges();
+    let most = exchanges.iter().flat_map(|e| &e.messages).map(|m| m.receive_count).max();
+    assert!(most <= Some(2), "receive counts climb: {most:?}");
+    let touched = exchanges.iter().map(|e| e.messages.len()).sum::<usize>();
+    assert!(touched <= 12, "{touched} deliveries, though nothing can pass");
+    let tries = exchanges.iter().filter(|e| e.call.operation == operation).count();
+    assert!(tries <= 20 + usize::try_from(lasting(60).as_secs()).unwrap(), "{tries} tries");
+    assert_eq!(scenario.stage.depth(&scenario.stage.dlq).await, (0, 0), "dead letters");
+    let live = worker.ask("/healthz").await;
+    assert!(live.as_ref().is_some_and(|(status, _)| *status == 200), "a restart would not mend it: {live:?}");
+    barrier.end();
+    scenario.until_empty(PATIENCE).await;
+    let ready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 200);
+    eventually("word that it is ready again", Duration::from_secs(15), ready).await;
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_on_every_source() {
+    nothing_passes(Operation::GetObject, 403, "AccessDenied").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_such_input_bucket() {
+    nothing_passes(Operation::GetObject, 404, "NoSuchBucket").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_on_the_output_bucket() {
+    nothing_passes(Operation::PutObject, 403, "AccessDenied").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_such_output_bucket() {
+    nothing_passes(Operation::PutObject, 404, "NoSuchBucket").await;
+}

@@ -1,0 +1,82 @@
+//! ECS task scale-in protection: a courtesy that must never be in the way.
+
+use crate::harness::ecs::{Agent, Protection};
+use crate::harness::{Fault, Offset, Operation, Scenario, on};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn first_receive(scenario: &Scenario) -> Option<Duration> {
+    scenario.log.find(|e| e.call.operation == Operation::Receive).map(|e| e.at)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_in_protection() {
+    let scenario = Scenario::new().await;
+    let agent = Agent::start().await;
+    let worker = scenario.worker("w").await;
+    // Two minutes of protection, renewed when one is left.
+    worker.with_shim().set("ECS_AGENT_URI", &agent.uri).set("LONGSHORE_MAX_JOB_TIME", "60s");
+    worker.set("LONGSHORE_TASK_PROTECTION", "auto");
+    let slow = worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(12)));
+    scenario.upload("p.jpg").await;
+    worker.started().await;
+    scenario.until("a job", PATIENCE, || slow.applied() == 1).await;
+    let taken = agent.asked().first().cloned().expect("protection is asked for");
+    assert!(taken.enabled && taken.minutes.is_some());
+    let received = scenario.log.instant(first_receive(&scenario).unwrap());
+    assert!(taken.at < received, "taken before the receive");
+
+    // Time passes for the worker while its job goes on.
+    worker.shim.monotonic(Offset::Ahead(Duration::from_secs(50)));
+    scenario
+        .until("a renewal", PATIENCE, || {
+            worker.shim.monotonic(Offset::Ahead(Duration::from_secs(75)));
+            agent.asked().iter().filter(|a| a.enabled).count() >= 2
+        })
+        .await;
+    assert!(agent.asked().iter().all(|a| a.enabled), "never dropped while there is work");
+    slow.end();
+    scenario.until_empty(PATIENCE).await;
+    let dropped = || agent.asked().last().is_some_and(|a| !a.enabled);
+    scenario.until("the end of protection", PATIENCE, dropped).await;
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_that_fails_in_every_way() {
+    let behaviours = [
+        Some(Protection::DeploymentBlocked),
+        Some(Protection::TaskNotValid),
+        Some(Protection::GatewayTimeout),
+        Some(Protection::Throttled),
+        Some(Protection::Hangs),
+        Some(Protection::Garbage),
+        // Nobody listens.
+        None,
+    ];
+    for behaviour in behaviours {
+        let scenario = Scenario::new().await;
+        let agent = Agent::start().await;
+        let worker = scenario.worker("w").await;
+        worker.set("ECS_AGENT_URI", &agent.uri).set("LONGSHORE_TASK_PROTECTION", "auto");
+        match behaviour {
+            Some(behaviour) => agent.protection(behaviour),
+            None => drop(worker.set("ECS_AGENT_URI", "http://127.0.0.1:9")),
+        }
+        scenario.upload("first.jpg").await;
+        worker.started().await;
+        let started = scenario.log.now();
+        scenario.until("a receive", PATIENCE, || first_receive(&scenario).is_some()).await;
+        let waited = first_receive(&scenario).unwrap().saturating_sub(started);
+        assert!(waited <= Duration::from_millis(2300), "{behaviour:?}: work was delayed by {waited:?}");
+        scenario.until_empty(PATIENCE).await;
+        // Nor is every receive delayed again.
+        let sent = scenario.log.now();
+        scenario.upload_many("more", 5).await;
+        scenario.until_empty(PATIENCE).await;
+        let took = scenario.log.now().saturating_sub(sent);
+        assert!(took <= Duration::from_secs(4), "{behaviour:?}: five pictures took {took:?}");
+        scenario.finish().await;
+    }
+}
