@@ -17,6 +17,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[path = "../tests/faults/harness/mod.rs"]
+#[allow(unused_imports)] // the scenarios need more of it
 mod harness;
 #[path = "../tests/faults/runs.rs"]
 mod runs;

@@ -102,6 +102,8 @@ fn memory_stays_within_what_the_header_says() {
         "tiny=3x3",
     ];
     for File { name, bytes } in files() {
+        // What other formats take is in the reading.
+        let lists = if name.contains('×') { &lists[..] } else { &lists[..1] };
         for list in lists {
             let settings = settings(list);
             let (header, bound) = most(|| memory_bound(&bytes, &settings).unwrap());

@@ -70,13 +70,15 @@ impl Fault {
     }
 }
 
+type Predicate = Arc<dyn Fn(&Call) -> bool + Send + Sync>;
+
 /// Picks calls. Starts with operations, narrowed by what follows.
 #[derive(Clone)]
 pub struct On {
     operations: Vec<Operation>,
     key: Option<String>,
     receipt: Option<String>,
-    predicate: Option<Arc<dyn Fn(&Call) -> bool + Send + Sync>>,
+    predicate: Option<Predicate>,
     from: u64,
     to: u64,
     chance: f64,
