@@ -168,9 +168,9 @@ fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
             }
             let ends = exchange.call.operation == Operation::Delete || lets_go(entry.visibility, terms);
             // The worker waits a sixth of the visibility timeout for an answer: about one that takes
-            // nearly as long, nobody can say whether it came in time.
+            // a good part of that, nobody can say whether it came in time.
             let took = exchange.ended.unwrap_or(exchange.at).saturating_sub(exchange.at);
-            let in_time = took < Duration::from_secs(terms.visibility) / 8;
+            let in_time = took < Duration::from_secs(terms.visibility) / 30;
             if ends && in_time && exchange.confirmed() && exchange.done.contains(&entry.id) {
                 ended.insert(name, exchange.ended.unwrap_or(exchange.at));
             }

@@ -41,7 +41,7 @@ pub fn numbered_png(number: u32, scale: u32) -> Vec<u8> {
         (0..block).for_each(|_| pixels.extend_from_slice(&line));
     }
     let mut bytes = Vec::new();
-    let fast = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter);
+    let fast = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Up);
     let (width, height) = (COLUMNS * BLOCK * scale, ROWS * BLOCK * scale);
     fast.write_image(&pixels, width, height, ExtendedColorType::Rgb8).unwrap();
     bytes
