@@ -7,6 +7,9 @@
 #[path = "scaling/chart.rs"]
 mod chart;
 mod common;
+#[path = "faults/harness/ecs.rs"]
+#[allow(dead_code)] // faults of the endpoint have tests of their own
+mod ecs;
 #[path = "scaling/fleet.rs"]
 mod fleet;
 #[path = "scaling/rules.rs"]
@@ -98,6 +101,30 @@ async fn a_crash_loop_stays_within_bounds_and_heals_when_the_image_does() {
     assert_eq!(run.stage.depth(&run.stage.dlq).await.0, 0, "crashes gave pictures up");
     run.deploy(Image::Good);
     run.until_idle(150).await;
+    nothing(&run.verdict().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_task_finishes_long_pictures_and_is_stopped_when_it_has_nothing_to_do() {
+    // Longer than the stop timeout of this run, so that being stopped in the middle would show.
+    let settings = [
+        ("LONGSHORE_RENDITIONS", "resized=5000x4000,progressive,444; thumbs=192x192"),
+        ("LONGSHORE_TASK_PROTECTION", "auto"),
+    ];
+    let mut run = Run::with((5000, 4000), Some(Duration::from_secs(2)), &settings).await;
+    run.fleet.offers_protection = true;
+    run.pinned = Some(1);
+    run.upload(6).await;
+    while run.history.last().is_none_or(|s| s.hidden == 0) {
+        run.minute().await;
+        assert!(run.history.len() < 100, "nothing was taken: {:?}", run.history);
+    }
+    run.pinned = Some(0);
+    while !run.fleet.all_gone() {
+        run.minute().await;
+        assert!(run.history.len() < 300, "never stopped: {:?}", run.history.last());
+    }
+    assert!(run.fleet.spared > 0, "nothing was in work when it was to be stopped");
     nothing(&run.verdict().await);
 }
 

@@ -273,7 +273,8 @@ impl Book {
             },
             (Action::Renew, Err(EntryError::Transient(_))) => {
                 held.failures += 1;
-                held.renew_at = now + retry_after(held.failures, self.timing.visibility / 10);
+                held.renew_at = now
+                    + retry_after(held.failures, (self.timing.visibility / 10).max(Duration::from_secs(1)));
             }
             (Action::Delete | Action::Leave, Ok(())) => {
                 let settlement = held.settlement();

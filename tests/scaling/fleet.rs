@@ -2,6 +2,7 @@
 
 use crate::common::process::{Process, longshore};
 use crate::common::stage::Stage;
+use crate::ecs::Agent;
 use longshore::local::s3;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -32,6 +33,16 @@ struct Task {
     process: Process,
     image: Image,
     state: State,
+    /// Takes requests for protection, if tasks may ask for it.
+    agent: Option<Agent>,
+}
+
+impl Task {
+    /// As ECS sees it: asked for last, and granted.
+    fn is_protected(&self) -> bool {
+        let asked = self.agent.as_ref().and_then(|agent| agent.asked().pop());
+        asked.is_some_and(|asked| asked.enabled)
+    }
 }
 
 /// Simulated minutes from the decision to a running task.
@@ -44,6 +55,10 @@ pub struct Fleet {
     pub image: Image,
     grace: Duration,
     settings: Vec<(&'static str, String)>,
+    /// Whether tasks find an endpoint for scale-in protection.
+    pub offers_protection: bool,
+    /// How often scale-in or a deployment left a task alone because of it.
+    pub spared: usize,
     /// How tasks ended that were told to stop.
     pub ends: Vec<String>,
     pub crashes: usize,
@@ -53,7 +68,17 @@ impl Fleet {
     /// `grace`: real time between SIGTERM and SIGKILL.
     pub fn new(grace: Duration, settings: Vec<(&'static str, String)>) -> Self {
         let (tasks, starting) = (Vec::new(), Vec::new());
-        Self { tasks, starting, image: Image::Good, grace, settings, ends: Vec::new(), crashes: 0 }
+        Self {
+            tasks,
+            starting,
+            image: Image::Good,
+            grace,
+            settings,
+            offers_protection: false,
+            spared: 0,
+            ends: Vec::new(),
+            crashes: 0,
+        }
     }
 
     pub fn running(&self) -> u64 {
@@ -65,12 +90,12 @@ impl Fleet {
     }
 
     /// One minute of the service scheduler.
-    pub fn keep(&mut self, stage: &Stage, desired: u64, minute: usize) {
+    pub async fn keep(&mut self, stage: &Stage, desired: u64, minute: usize) {
         self.reap();
         let ready = self.starting.iter().filter(|m| **m <= minute).count();
         self.starting.retain(|m| *m > minute);
         for _ in 0..ready {
-            self.start(stage);
+            self.start(stage).await;
         }
         let wanted = usize::try_from(desired).unwrap();
         // A deployment: new ones first (200 % are allowed), old ones when as many of the new run.
@@ -81,11 +106,11 @@ impl Fleet {
             self.starting.truncate(wanted.saturating_sub(new.len()));
         }
         if new.len() >= wanted {
-            self.of(|t| t.image != self.image).into_iter().for_each(|i| self.stop(i));
+            self.of(|t| t.image != self.image).into_iter().for_each(|i| self.stop_unless_protected(i));
         }
         // The newest first, on purpose: it is the one that has just begun.
         let surplus = new.len().saturating_sub(wanted);
-        new.into_iter().rev().take(surplus).for_each(|i| self.stop(i));
+        new.into_iter().rev().take(surplus).for_each(|i| self.stop_unless_protected(i));
     }
 
     fn of(&self, is: impl Fn(&Task) -> bool) -> Vec<usize> {
@@ -97,6 +122,15 @@ impl Fleet {
     pub fn interrupt(&mut self) {
         if let Some(&first) = self.of(|_| true).first() {
             self.stop(first);
+        }
+    }
+
+    /// Scale-in and deployments ask; Spot does not.
+    fn stop_unless_protected(&mut self, index: usize) {
+        if self.tasks[index].is_protected() {
+            self.spared += 1;
+        } else {
+            self.stop(index);
         }
     }
 
@@ -123,7 +157,7 @@ impl Fleet {
         });
     }
 
-    fn start(&mut self, stage: &Stage) {
+    async fn start(&mut self, stage: &Stage) {
         let binary = env!("CARGO_BIN_EXE_longshore");
         let shell = |script: &str| {
             let mut command = Command::new("sh");
@@ -161,8 +195,13 @@ impl Fleet {
         if self.image == Image::Crashes {
             command.env("LONGSHORE_OUTPUT_BUCKET", "not a bucket");
         }
+        let agent = if self.offers_protection { Some(Agent::start().await) } else { None };
+        if let Some(agent) = &agent {
+            command.env("ECS_AGENT_URI", &agent.uri);
+        }
         command.process_group(0);
-        self.tasks.push(Task { process: Process::start(command), image: self.image, state: State::Running });
+        let process = Process::start(command);
+        self.tasks.push(Task { process, image: self.image, state: State::Running, agent });
     }
 }
 

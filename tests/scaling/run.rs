@@ -73,7 +73,7 @@ impl Run {
     pub async fn minute(&mut self) {
         let ends = tokio::time::Instant::now() + MINUTE;
         let minute = self.history.len();
-        self.fleet.keep(&self.stage, self.desired, minute);
+        self.fleet.keep(&self.stage, self.desired, minute).await;
         let (visible, hidden) = self.stage.depth(&self.stage.queue).await;
         let sample = Sample { visible, hidden, running: self.fleet.running(), desired: self.desired };
         self.history.push(sample);

@@ -16,9 +16,6 @@ fn settings() -> BTreeMap<String, String> {
     work.get_arguments().filter_map(pair).collect()
 }
 
-/// Named in the template before `work` reads it.
-const NOT_YET: [&str; 1] = ["LONGSHORE_TASK_PROTECTION"];
-
 #[derive(Parser)]
 struct Work {
     #[command(flatten)]
@@ -33,9 +30,6 @@ pub fn config(stack: &Stack) -> Result<Config, Vec<String>> {
     let mut arguments = vec!["longshore".to_owned()];
     for (name, value) in stack.environment() {
         let Some(flag) = settings.get(&name) else {
-            if NOT_YET.contains(&name.as_str()) {
-                continue;
-            }
             return Err(vec![format!("the worker reads no {name}")]);
         };
         arguments.push(format!("--{flag}={value}"));
