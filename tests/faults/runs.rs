@@ -272,8 +272,11 @@ pub async fn visible_after_sigterm(times: usize) -> Vec<Duration> {
         let life = worker.proxy.life();
         let held = || scenario.log.count(|e| e.life == life && e.call.operation == Operation::GetObject) >= 4;
         scenario.until("four jobs", PATIENCE, held).await;
-        let asked = scenario.log.now();
+        // One after the other: two pending signals of a kind are one.
+        let before = worker.count_lines("finishing what runs");
         worker.terminate();
+        scenario.until("its word", PATIENCE, || worker.count_lines("finishing what runs") > before).await;
+        let asked = scenario.log.now();
         worker.terminate();
         assert_eq!(worker.exit_code(PATIENCE).await, Some(0));
         for e in scenario.log.exchanges().iter().filter(|e| e.life == life && e.took_effect()) {
