@@ -17,6 +17,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod job;
+#[cfg(feature = "local")]
 pub mod local;
 pub mod ops;
 pub mod queue;

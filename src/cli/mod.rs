@@ -7,6 +7,7 @@ mod confirm;
 mod connect;
 mod dlq;
 mod healthcheck;
+#[cfg(feature = "local")]
 mod local;
 mod render;
 mod settings;
@@ -36,6 +37,7 @@ pub enum Command {
     /// ECS task role …). SIGTERM drains: running pictures are finished, the rest is handed back.
     Work(work::Args),
     /// Runs the same service with no AWS account, on an S3 and an SQS inside this program.
+    #[cfg(feature = "local")]
     Local(local::Args),
     /// Makes renditions of files on disk: no queue, the quickest way to try a setting.
     Render(render::Args),
@@ -59,6 +61,7 @@ pub const USAGE: u8 = 2;
 pub fn run(cli: Cli) -> ExitCode {
     let code = match cli.command {
         Command::Work(args) => work::run(&args),
+        #[cfg(feature = "local")]
         Command::Local(args) => local::run(args),
         Command::Render(args) => render::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
