@@ -38,6 +38,6 @@ pub mod worker;
 pub use ledger::{Expected, Fate, Upload};
 pub use proxy::call::Operation;
 pub use proxy::rule::{Fault, on, on_s3};
-pub use scenario::{Scenario, lasting};
+pub use scenario::{Scenario, lasting, whole};
 pub use shim::Offset;
 pub use worker::Worker;

@@ -290,11 +290,15 @@ fn farewells(worker: &Worker) -> Vec<String> {
     wrong.map(|line| format!("{}: its counts do not add up: {line}", worker.name)).collect()
 }
 
-/// How long a storm or an outage lasts: a third of what is said, unless `LONGSHORE_FAULT_TIMES` is
+/// Whether storms and heaps are as long and as high as they are said to be: `LONGSHORE_FAULT_TIMES` is
 /// `whole`.
+pub fn whole() -> bool {
+    std::env::var("LONGSHORE_FAULT_TIMES").is_ok_and(|v| v == "whole")
+}
+
+/// How long a storm or an outage lasts: a third of what is said, unless the whole is asked for.
 pub fn lasting(seconds: u64) -> Duration {
-    let whole = std::env::var("LONGSHORE_FAULT_TIMES").is_ok_and(|v| v == "whole");
-    Duration::from_secs(if whole { seconds } else { seconds.div_ceil(3) })
+    Duration::from_secs(if whole() { seconds } else { seconds.div_ceil(3) })
 }
 
 /// A name for something that must not exist.
