@@ -60,22 +60,10 @@ fn nothing_is_enlarged() {
 #[test]
 fn every_format_is_read_by_content() {
     let image = image::DynamicImage::from(flag(300, 200));
-    for format in [
-        ImageFormat::Png,
-        ImageFormat::Gif,
-        ImageFormat::Bmp,
-        ImageFormat::Tiff,
-        ImageFormat::WebP,
-        ImageFormat::Qoi,
-        ImageFormat::Pnm,
-        ImageFormat::Ico,
-    ] {
-        let source = match format {
-            ImageFormat::Ico => image::DynamicImage::from(image.thumbnail(200, 200).into_rgba8()),
-            _ => image.clone(),
-        };
+    for format in [ImageFormat::Png, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP]
+    {
         let rendered =
-            render(&coded(&source, format), &settings()).unwrap_or_else(|e| panic!("{format:?}: {e}"));
+            render(&coded(&image, format), &settings()).unwrap_or_else(|e| panic!("{format:?}: {e}"));
         assert_eq!(rendered.renditions.len(), 2, "{format:?}");
     }
 }
