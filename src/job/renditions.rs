@@ -54,7 +54,8 @@ pub struct Output {
     pub written: bool,
 }
 
-const UNKNOWN_SIZE: u64 = 16 << 20;
+/// For events that do not say; an object that is larger is read again.
+const UNKNOWN_SIZE: u64 = 4 << 20;
 
 /// Turns of look-and-write before a contended output is left for a later delivery.
 const TURNS: u32 = 5;

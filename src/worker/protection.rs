@@ -47,15 +47,15 @@ impl Protection {
             let uri = format!("{}/task-protection/v1/state", agent.trim_end_matches('/')).parse();
             uri.inspect_err(|e| warn!("no task protection: ECS_AGENT_URI is no address: {e}")).ok()
         });
-        // Four jobs' time, renewed at half of it: one may wait for another. ECS takes 1 to 2,880 minutes.
+        // Four jobs' time, renewed after one: a job may wait for another. ECS takes 1 to 2,880 minutes.
         let minutes = (4 * longest.as_secs()).div_ceil(60).clamp(2, 2880);
         Self { endpoint, minutes, protected_until: None, next_try: Instant::now(), failing: false }
     }
 
-    /// Before a receive: protected from now on, if ECS lets us; renewed when half of it is over.
+    /// Before a receive: protected from now on, if ECS lets us; renewed when a quarter of it is over.
     pub async fn take(&mut self) {
-        let half = Duration::from_secs(self.minutes * 30);
-        let fresh = self.protected_until.is_some_and(|until| until > Instant::now() + half);
+        let enough = Duration::from_secs(self.minutes * 45);
+        let fresh = self.protected_until.is_some_and(|until| until > Instant::now() + enough);
         if self.endpoint.is_none() || fresh || Instant::now() < self.next_try {
             return;
         }

@@ -68,7 +68,7 @@ impl Stage {
             "eventTime": "2026-01-01T00:00:00.000Z", "eventName": "ObjectCreated:Put",
             "s3": {"s3SchemaVersion": "1.0", "configurationId": "test",
                 "bucket": {"name": self.input, "arn": format!("arn:aws:s3:::{}", self.input)},
-                "object": {"key": key, "size": 1, "eTag": etag, "sequencer": sequencer}},
+                "object": {"key": key, "size": RECORD_BYTES, "eTag": etag, "sequencer": sequencer}},
         })
     }
 
@@ -149,6 +149,9 @@ impl Stage {
         Running { shutdown, task, reports }
     }
 }
+
+/// What records say of sizes: room for what tests upload. A worker reads a larger object again.
+const RECORD_BYTES: u64 = 200_000;
 
 /// A worker at work.
 pub struct Running {

@@ -15,7 +15,7 @@ async fn scale_in_protection() {
     let scenario = Scenario::new().await;
     let agent = Agent::start().await;
     let worker = scenario.worker("w").await;
-    // Two minutes of protection, renewed when one is left.
+    // Four minutes of protection, renewed after one.
     worker.with_shim().set("ECS_AGENT_URI", &agent.uri).set("LONGSHORE_MAX_JOB_TIME", "60s");
     worker.set("LONGSHORE_TASK_PROTECTION", "auto");
     let slow = worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(12)));

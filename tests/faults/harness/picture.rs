@@ -30,20 +30,21 @@ pub fn numbered_at(number: u32, scale: u32) -> Vec<u8> {
     jpeg(&picture)
 }
 
-/// The same as a PNG, which takes all its pixels in memory.
+/// The same as a gray PNG, which takes all its pixels in memory.
 pub fn numbered_png(number: u32, scale: u32) -> Vec<u8> {
     let block = (BLOCK * scale) as usize;
-    let mut pixels = Vec::with_capacity(3 * (COLUMNS * ROWS) as usize * block * block);
+    let mut pixels = Vec::with_capacity((COLUMNS * ROWS) as usize * block * block);
     for row in 0..ROWS {
         let bit = |column: u32| number >> (row * COLUMNS + column) & 1 == 1;
-        let shade = |column| if bit(column) { [225, 215, 205] } else { [30, 40, 50] };
-        let line: Vec<u8> = (0..COLUMNS).flat_map(|column| shade(column).repeat(block)).collect();
+        let shade = |column| if bit(column) { 215_u8 } else { 40 };
+        let line: Vec<u8> =
+            (0..COLUMNS).flat_map(|column| std::iter::repeat_n(shade(column), block)).collect();
         (0..block).for_each(|_| pixels.extend_from_slice(&line));
     }
     let mut bytes = Vec::new();
     let fast = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Up);
     let (width, height) = (COLUMNS * BLOCK * scale, ROWS * BLOCK * scale);
-    fast.write_image(&pixels, width, height, ExtendedColorType::Rgb8).unwrap();
+    fast.write_image(&pixels, width, height, ExtendedColorType::L8).unwrap();
     bytes
 }
 
