@@ -75,6 +75,12 @@ fn start(stage: &Stage, session: &Session, endpoint: &str) -> Process {
         .env("LONGSHORE_ADMIN_ADDR", "off")
         .env("LONGSHORE_WAIT_TIME", "1")
         .env("LONGSHORE_VISIBILITY_TIMEOUT", "3")
+        // The large picture takes longer than a third of that, on any machine.
+        .env(
+            "LONGSHORE_RENDITIONS",
+            "a=5000x4000,progressive,444; b=4900x3900,progressive,444; thumbs=192x192",
+        )
+        .env("LONGSHORE_MAX_RENDER_TIME", "240s")
         .env("LONGSHORE_LOG", "info");
     Process::start(command)
 }

@@ -135,7 +135,10 @@ async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<M
     for (spec, hash) in context.settings.specs.iter().zip(&context.hashes) {
         let existing = match context.store.head(&context.output(&spec.name, &created.key)).await {
             // Looking first only saves work: without the right to look, the write itself decides.
-            Err(Failure::Blocked(..)) => return make(context, created).await,
+            Err(Failure::Blocked(_, why)) => {
+                warn!("made again, as it cannot be seen whether that is needed: {why}");
+                return make(context, created).await;
+            }
             other => other?,
         };
         let ours = Provenance::new(created, etag, hash);
