@@ -95,12 +95,13 @@ pub struct Book {
     timing: Timing,
     held: HashMap<String, Held>,
     generations: u64,
+    hurried: bool,
     pub counts: Counts,
 }
 
 impl Book {
     pub fn new(timing: Timing) -> Self {
-        Self { timing, held: HashMap::new(), generations: 0, counts: Counts::default() }
+        Self { timing, held: HashMap::new(), generations: 0, hurried: false, counts: Counts::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -166,10 +167,22 @@ impl Book {
         held.next_try = now;
     }
 
+    /// The deletes that are there now do not wait for company.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Let go of, and confirmed.
+    pub fn is_over(&self, id: &str, generation: u64) -> bool {
+        self.held.get(id).is_none_or(|h| h.generation != generation)
+    }
+
     /// What to send now, and when to look again. `flush`: deletes do not wait for company.
     pub fn due(&mut self, now: Instant, flush: bool) -> (Vec<Batch>, Option<Instant>) {
+        let flush = std::mem::take(&mut self.hurried) || flush;
         let mut deletes = Vec::new();
         let mut oldest_delete: Option<Instant> = None;
+        let mut renewals: Vec<(&Held, &String)> = Vec::new();
         let mut ready: Vec<(Action, String)> = Vec::new();
         let mut wake: Option<Instant> = None;
         let mut wake_at = |at: Instant| wake = Some(wake.map_or(at, |w| w.min(at)));
@@ -197,13 +210,18 @@ impl Book {
                 State::Running => {}
                 State::Lost => continue,
             }
-            if !held.may_renew(now) {
-                continue;
+            if held.may_renew(now) {
+                renewals.push((held, id));
             }
-            if held.renew_at <= soon {
-                ready.push((Action::Renew, id.clone()))
+        }
+        // A renewal that failed goes along with any other: while SQS throttles, fewer and fuller
+        // requests, and no message is left behind.
+        let renewing = renewals.iter().any(|(held, _)| held.renew_at <= now);
+        for (held, id) in renewals {
+            if renewing && (held.renew_at <= soon || held.failures > 0) {
+                ready.push((Action::Renew, id.clone()));
             } else {
-                wake_at(held.renew_at)
+                wake_at(held.renew_at);
             }
         }
         if let Some(oldest) = oldest_delete {

@@ -201,6 +201,22 @@ impl Lease {
         self.settled = true;
         self.shared.settle(&self, settlement, slot);
     }
+
+    /// As `settle`, at once, and waits until it is confirmed or this time is over.
+    pub async fn settle_surely(self, settlement: Settlement, at_most: Duration) {
+        let (shared, id, generation) = (Arc::clone(&self.shared), self.id.clone(), self.generation);
+        let deadline = tokio::time::Instant::now() + at_most;
+        self.settle(settlement).await;
+        shared.book().hurry();
+        shared.wake.notify_one();
+        loop {
+            let changed = shared.changed.notified();
+            let over = shared.book().is_over(&id, generation);
+            if over || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl Drop for Lease {

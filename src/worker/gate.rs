@@ -1,5 +1,6 @@
 //! Who may run beside whom. A message on its third delivery may be the one that kills the process: it
-//! runs alone, nothing is received meanwhile, and its neighbours of the same receive go first.
+//! runs alone, nothing is received meanwhile, and its neighbours of the same receive go first, up to
+//! their confirmed delete.
 
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
@@ -21,9 +22,12 @@ pub enum Pass {
 }
 
 /// Keeps others from being received, until dropped.
+#[derive(Debug)]
 pub struct Suspect(Arc<watch::Sender<usize>>);
 
-/// The leave to run now, until dropped.
+/// The leave to run now, and the note that a suspect does, until dropped.
+pub type Entered = (Inside, Option<Suspect>);
+
 #[derive(Debug)]
 #[allow(dead_code)] // held, never read
 pub enum Inside {
@@ -40,14 +44,18 @@ impl Gate {
     /// them runs.
     pub fn admit(&self, receive_count: u32) -> Pass {
         if receive_count >= SUSPECT_AFTER {
-            self.suspects.send_modify(|n| *n += 1);
-            return Pass::Alone(Suspect(Arc::clone(&self.suspects)));
+            return Pass::Alone(self.suspect());
         }
         Pass::Together(Arc::clone(&self.lock).try_read_owned().ok())
     }
 
+    fn suspect(&self) -> Suspect {
+        self.suspects.send_modify(|n| *n += 1);
+        Suspect(Arc::clone(&self.suspects))
+    }
+
     /// The first try: the pass is used up.
-    pub async fn enter(&self, pass: Pass) -> (Inside, Option<Suspect>) {
+    pub async fn enter(&self, pass: Pass) -> Entered {
         match pass {
             Pass::Together(Some(guard)) => (Inside::Together(guard), None),
             Pass::Together(None) => (Inside::Together(Arc::clone(&self.lock).read_owned().await), None),
@@ -58,13 +66,19 @@ impl Gate {
     }
 
     /// Any later try.
-    pub async fn enter_again(&self, receive_count: u32) -> Inside {
+    pub async fn enter_again(&self, receive_count: u32) -> Entered {
         let lock = Arc::clone(&self.lock);
         if receive_count >= SUSPECT_AFTER {
-            Inside::Alone(lock.write_owned().await)
+            let alone = lock.write_owned().await;
+            (Inside::Alone(alone), Some(self.suspect()))
         } else {
-            Inside::Together(lock.read_owned().await)
+            (Inside::Together(lock.read_owned().await), None)
         }
+    }
+
+    /// Whether a suspect is in work or about to be.
+    pub fn has_suspect(&self) -> bool {
+        *self.suspects.borrow() > 0
     }
 
     /// Waits until there is no suspect, in work or about to be.

@@ -1,7 +1,7 @@
 //! One message, from its body to its settlement.
 
 use super::breaker::{Breaker, Turn};
-use super::gate::{Gate, Pass};
+use super::gate::{Entered, Gate, Pass};
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
@@ -55,6 +55,9 @@ const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
 /// A first delivery that is denied waits like this many more: 20 s at most instead of 5 s.
 const BLOCKED_WAITS_LIKE: u32 = 2;
 
+/// How long a suspect's turn lasts when SQS does not confirm what it is told.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+
 pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pass) {
     let span = info_span!(
         "message",
@@ -64,7 +67,10 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
     );
     async {
         let give_up = message.received_at + HOLD_AT_MOST;
-        let ended = tokio::time::timeout_at(give_up.into(), work(handler, &message, pass)).await;
+        // Left when the message is let go of: what could kill the process waits for that.
+        let mut inside = None;
+        let work = work(handler, &message, pass, &mut inside);
+        let ended = tokio::time::timeout_at(give_up.into(), work).await;
         settle(handler, &message, lease, ended.unwrap_or(Ended::Retry)).await;
     }
     .instrument(span)
@@ -73,19 +79,18 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
 
 /// Works on a message until there is something to say of it. While the configuration stands in the
 /// way of every picture, that is not yet: the message is kept, under its lease.
-async fn work(handler: &Handler, message: &Message, pass: Pass) -> Ended {
+async fn work(handler: &Handler, message: &Message, pass: Pass, inside: &mut Option<Entered>) -> Ended {
     let count = message.receive_count;
     let leaving = || handler.shutdown.reached(Phase::Draining);
-    let (mut inside, mut suspect) = tokio::select! {
+    *inside = tokio::select! {
         biased;
         () = leaving() => return Ended::Left,
-        entered = handler.gate.enter(pass) => entered,
+        entered = handler.gate.enter(pass) => Some(entered),
     };
     let mut repeated = count > 1;
     let mut turn = None;
     loop {
         let ended = attempt_in_time(handler, message, repeated).await;
-        drop((inside, suspect.take()));
         if turn == Some(Turn::Try) {
             handler.breaker.tried();
         }
@@ -94,16 +99,17 @@ async fn work(handler: &Handler, message: &Message, pass: Pass) -> Ended {
         if turn == Some(Turn::Closed) || !handler.breaker.ran_into(*barrier, source, why) {
             return ended;
         }
+        *inside = None;
         let next = handler.breaker.turn(count).await;
         match next {
             Turn::Try | Turn::Closed => (repeated, turn) = (true, Some(next)),
             Turn::GiveBack => return ended,
             Turn::Leave => return Ended::Left,
         }
-        inside = tokio::select! {
+        *inside = tokio::select! {
             biased;
             () = leaving() => return Ended::Left,
-            entered = handler.gate.enter_again(count) => entered,
+            entered = handler.gate.enter_again(count) => Some(entered),
         };
     }
 }
@@ -259,7 +265,11 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
             }
         }
     };
-    lease.settle(settlement).await;
+    if handler.gate.has_suspect() {
+        lease.settle_surely(settlement, CONFIRMED_WITHIN).await;
+    } else {
+        lease.settle(settlement).await;
+    }
 }
 
 #[cfg(test)]

@@ -125,6 +125,10 @@ async fn a_message_that_kills_the_process() {
     let exchanges = scenario.log.exchanges();
     let killer = exchanges.iter().flat_map(|e| &e.messages).filter(|m| m.body.contains("killer.jpg")).count();
     assert_eq!(killer, RECEIVES as usize, "within its receives");
+    // Twice beside it, the third time alone; once more if it was the first of those that ran alone.
+    let neighbours = exchanges.iter().flat_map(|e| &e.messages).filter(|m| m.body.contains("neighbour"));
+    let most = neighbours.map(|m| m.receive_count).max();
+    assert!(most.is_some_and(|n| n < RECEIVES.into()), "its neighbours were received {most:?} times");
     let scenario = Arc::into_inner(scenario).expect("nobody else has it");
     let fates = scenario.finish().await;
     assert_eq!(fates.iter().filter(|(_, fate)| *fate == Fate::Moved).count(), 1);

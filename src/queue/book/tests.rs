@@ -77,6 +77,41 @@ fn deletes_wait_for_company_but_not_long() {
 }
 
 #[test]
+fn hurried_deletes_wait_for_nobody() {
+    let (mut book, t0) = book();
+    let generation = book.hold(&message("m", "r", t0)).unwrap();
+    book.settle("m", generation, Settlement::Delete, None, t0);
+    assert!(book.due(t0, false).0.is_empty());
+    book.hurry();
+    let (batches, _) = book.due(t0, false);
+    assert_eq!(only(&batches).action, Action::Delete);
+    assert!(!book.is_over("m", generation), "not confirmed yet");
+    book.complete(Action::Delete, &only(&batches).tickets[0], &Ok(()), t0, t0);
+    assert!(book.is_over("m", generation));
+}
+
+#[test]
+fn renewals_that_failed_go_along_with_any_other() {
+    let (mut book, t0) = book();
+    book.hold(&message("a", "a", t0)).unwrap();
+    book.hold(&message("b", "b", t0 + Duration::from_secs(10))).unwrap();
+    let t1 = t0 + Duration::from_secs(30);
+    let (batches, _) = book.due(t1, false);
+    assert_eq!(only(&batches).entries.len(), 1, "the other is not due for long");
+    // Twice in a row: its next try would come at a time of its own.
+    let t2 = t0 + Duration::from_secs(40);
+    book.complete(Action::Renew, &only(&batches).tickets[0], &transient(), t1, t2);
+    let (batches, wake) = book.due(t2, false);
+    assert_eq!(only(&batches).entries.len(), 2, "the one that failed, and the one that is due");
+    book.complete(Action::Renew, &only(&batches).tickets[0], &transient(), t2, t2);
+    book.complete(Action::Renew, &only(&batches).tickets[1], &transient(), t2, t2);
+    assert!(wake.is_none());
+    let (batches, wake) = book.due(t2, false);
+    assert!(batches.is_empty() && wake.unwrap() > t2, "nothing is sent before it is due");
+    assert_eq!(only(&book.due(wake.unwrap(), false).0).entries.len(), 2);
+}
+
+#[test]
 fn a_message_is_renewed_until_its_delete_is_confirmed() {
     let (mut book, t0) = book();
     let generation = book.hold(&message("m", "r", t0)).unwrap();
