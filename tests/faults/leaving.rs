@@ -1,6 +1,7 @@
 //! How a worker leaves: in order, in a hurry, or without a word.
 
 use crate::harness::invariants::unsettled;
+use crate::harness::scenario::eventually;
 use crate::harness::worker::STOP_TIMEOUT;
 use crate::harness::{Fault, Operation, Scenario, on};
 use crate::runs::{kill_again_and_again, rolling_restart};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Draining ends 5 s before the stop timeout.
 const BUDGET: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_a_parked_poll() {
@@ -71,6 +72,8 @@ async fn stuck_job() {
     a.started().await;
     let stuck = || scenario.log.find(|e| e.worker == "a" && e.call.key == "stuck.jpg").is_some();
     scenario.until("stuck download", PATIENCE, stuck).await;
+    let alone = async || (scenario.depth().await == (0, 1)).then_some(());
+    eventually("the others to be done", PATIENCE, alone).await;
     let asked = Instant::now();
     a.terminate();
     assert_eq!(a.exit_code(STOP_TIMEOUT).await, Some(0));

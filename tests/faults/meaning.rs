@@ -5,6 +5,8 @@ use crate::harness::scenario::eventually;
 use crate::harness::{Expected, Fate, Fault, Operation, Scenario, on};
 use std::time::Duration;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The upload that both renditions of a key show now.
 async fn shown(scenario: &Scenario, key: &str) -> u32 {
     let mut numbers = Vec::new();
@@ -28,7 +30,7 @@ async fn out_of_order_versions() {
     worker.started().await;
     for n in [2, 0, 3, 1, 0] {
         scenario.announce(&versions[n]).await;
-        scenario.until_empty(Duration::from_secs(20)).await;
+        scenario.until_empty(PATIENCE).await;
         // Nothing of what one life has learned may be needed by the next.
         worker.stop().await;
         worker.started().await;
@@ -96,15 +98,15 @@ async fn replaced_between_event_and_download() {
     worker.started().await;
     scenario.until("download", Duration::from_secs(20), || late.applied() == 1).await;
     let second = scenario.put("r.jpg").await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(shown(&scenario, "r.jpg").await, second.number, "what was read, not what was announced");
     // Its own event finds the work done; the old one again does no harm, on a worker that knows nothing.
     scenario.announce(&second).await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     worker.stop().await;
     worker.started().await;
     scenario.announce(&first).await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(shown(&scenario, "r.jpg").await, second.number);
     scenario.finish().await;
 }
@@ -116,10 +118,10 @@ async fn versioned_get() {
     let (old, new) = (scenario.put("g.jpg").await, scenario.put("g.jpg").await);
     scenario.worker("w").await.started().await;
     scenario.announce(&old).await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(shown(&scenario, "g.jpg").await, old.number, "the version of the event, not the newest");
     scenario.announce(&new).await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(shown(&scenario, "g.jpg").await, new.number);
     scenario.finish().await;
 }
@@ -154,7 +156,7 @@ async fn denied_on_one_object() {
     // Without s3:ListBucket a missing object is denied, too: nobody may take it for gone.
     let refused = async || (scenario.depth().await == (0, 1)).then_some(());
     eventually("queue with the refused message alone, hidden", Duration::from_secs(2), refused).await;
-    scenario.until_empty(Duration::from_secs(20)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(shown(&scenario, "secret.jpg").await, secret.number);
     scenario.finish().await;
 }

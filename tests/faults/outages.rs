@@ -2,7 +2,9 @@
 //! second, and is back within 30 s of the end of the trouble, without a restart.
 
 use crate::harness::scenario::eventually;
+use crate::harness::tls::Tls;
 use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on};
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +73,22 @@ async fn names_do_not_resolve() {
 async fn connection_refused() {
     let begin = async |worker: Arc<Worker>| worker.proxy.stop_listening();
     outage(begin, async |worker: Arc<Worker>| worker.proxy.listen_again().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_expired() {
+    let tls: OnceCell<Tls> = OnceCell::new();
+    let begin = async |worker: Arc<Worker>| {
+        let expired = Tls::expired_in_front_of(worker.proxy.address).await;
+        worker.set("AWS_ENDPOINT_URL", &expired.endpoint);
+        worker.set("SSL_CERT_FILE", expired.authorities().to_str().unwrap());
+        assert!(tls.set(expired).is_ok());
+    };
+    let end = async |worker: Arc<Worker>| {
+        assert!(worker.count_lines("certificate") >= 2, "the log says why:\n{}", worker.tail());
+        tls.get().unwrap().renew();
+    };
+    outage(begin, end).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use crate::harness::ecs::{Agent, Protection};
 use crate::harness::{Fault, Offset, Operation, Scenario, on};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn first_receive(scenario: &Scenario) -> Option<Duration> {
     scenario.log.find(|e| e.call.operation == Operation::Receive).map(|e| e.at)

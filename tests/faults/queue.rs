@@ -4,6 +4,8 @@ use crate::harness::{Expected, Fault, Operation, Scenario, lasting, on};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How often each message was received, as SQS counts.
 fn most_receives(scenario: &Scenario) -> u64 {
     let exchanges = scenario.log.exchanges();
@@ -47,7 +49,7 @@ async fn delete_batch_partial_failures() {
     worker.proxy.fault(on([Operation::Delete]).nth(2..=3), all);
     scenario.upload_many("f", 40).await;
     worker.started().await;
-    scenario.until_empty(Duration::from_secs(30)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(most_receives(&scenario), 1, "nothing is received again");
     // That only the failed entries are sent again is one of the invariants.
     scenario.finish().await;
@@ -66,7 +68,7 @@ async fn deletes_down_for_a_minute() {
     assert_eq!(visible + hidden, 60, "nothing is deleted, nothing lost");
     assert!(visible >= 60 - 14, "receiving stops at the buffer's limit: {hidden} are held");
     down.end();
-    scenario.until_empty(Duration::from_secs(30)).await;
+    scenario.until_empty(PATIENCE).await;
     assert_eq!(most_receives(&scenario), 1, "renewals held every lease");
     scenario.finish().await;
 }
@@ -137,6 +139,7 @@ async fn back_off_ladder_across_a_restart() {
     for (step, range) in found.iter().zip([10..=20, 20..=40, 40..=80]) {
         assert!(range.contains(step), "{found:?}");
     }
+    scenario.until_empty(Duration::from_secs(100)).await;
     scenario.finish().await;
 }
 

@@ -33,6 +33,7 @@ pub mod reader;
 pub mod scenario;
 pub mod shim;
 pub mod strain;
+pub mod tls;
 pub mod worker;
 
 pub use ledger::{Expected, Fate, Upload};

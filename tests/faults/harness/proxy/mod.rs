@@ -35,7 +35,7 @@ pub struct Proxy {
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     inner: Arc<Inner>,
-    address: SocketAddr,
+    pub address: SocketAddr,
     accepting: Mutex<JoinHandle<()>>,
 }
 
