@@ -13,7 +13,9 @@ use std::path::Path;
 fn help_is_there_for_every_command_and_tells_the_defaults() {
     let (code, help, _) = run(longshore().arg("--help"));
     assert_eq!(code, Some(0));
-    for command in ["work", "local", "render", "healthcheck", "backfill", "dlq", "completions"] {
+    for command in
+        ["work", "local", "render", "healthcheck", "backfill", "dlq", "config", "completions", "man"]
+    {
         assert!(help.contains(command));
         assert_eq!(run(longshore().args([command, "--help"])).0, Some(0));
     }
@@ -24,6 +26,10 @@ fn help_is_there_for_every_command_and_tells_the_defaults() {
     }
     assert!(run(longshore().arg("--version")).1.starts_with("longshore 0."));
     assert!(run(longshore().args(["completions", "bash"])).1.contains("_longshore"));
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(longshore().arg("man").arg(folder.path())).0, Some(0));
+    let page = std::fs::read_to_string(folder.path().join("longshore-dlq-redrive.1")).unwrap();
+    assert!(page.contains("dry\\-run"), "{page}");
 }
 
 #[test]

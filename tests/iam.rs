@@ -12,10 +12,11 @@ mod template;
 
 use account::{Account, Session};
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore};
+use common::process::{Process, longshore, run};
 use common::stage::Stage;
 use common::{LIMIT, wait_for};
 use serde_json::{Value, json};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use template::checks::access::grants;
 use template::sets;
@@ -60,10 +61,29 @@ async fn send_delivered_before(stage: &Stage, turn: usize) {
     .await;
 }
 
+/// The verdicts of `longshore config check`: action, where, word.
+async fn verdicts(stage: &Stage, session: &Session, endpoint: &str) -> Vec<(String, String, String)> {
+    let mut command = command(stage, session, endpoint);
+    command.args(["config", "check", "--json"]).env("LONGSHORE_INPUT_BUCKETS", &stage.input);
+    let (_, text, errors) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let field = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let probes = lines.filter(|line| line.get("action").is_some());
+    let found: Vec<_> =
+        probes.map(|l| (field(&l, "action"), field(&l, "on"), field(&l, "verdict"))).collect();
+    assert!(found.len() >= 9, "{text}{errors}");
+    found
+}
+
 fn start(stage: &Stage, session: &Session, endpoint: &str) -> Process {
+    let mut command = command(stage, session, endpoint);
+    command.arg("work");
+    Process::start(command)
+}
+
+fn command(stage: &Stage, session: &Session, endpoint: &str) -> Command {
     let mut command = longshore();
     command
-        .arg("work")
         .env("AWS_ENDPOINT_URL", endpoint)
         .env("AWS_ACCESS_KEY_ID", &session.key)
         .env("AWS_SECRET_ACCESS_KEY", &session.secret)
@@ -82,7 +102,7 @@ fn start(stage: &Stage, session: &Session, endpoint: &str) -> Process {
         )
         .env("LONGSHORE_MAX_RENDER_TIME", "240s")
         .env("LONGSHORE_LOG", "info");
-    Process::start(command)
+    command
 }
 
 /// One statement for each grant but one.
@@ -109,6 +129,8 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
     send_all_kinds(&stage, 0, &large).await;
     send_delivered_before(&stage, 0).await;
     let session = account.assume("whole", &policy_without(&role, None)).await;
+    let denied = verdicts(&stage, &session, &stage.world.endpoint).await;
+    assert!(denied.iter().all(|(_, _, word)| word == "allowed"), "{denied:?}");
     let mut worker = start(&stage, &session, &stage.world.endpoint);
     let started = Instant::now();
     while stage.depth(&stage.queue).await != (0, 0) {
@@ -138,6 +160,14 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
             Some(bucket) => as_s3::in_front_of(&stage.world.endpoint, bucket).await,
             None => stage.world.endpoint.clone(),
         };
+        let name = resource.rsplit(':').next().unwrap().trim_end_matches("/*");
+        let found = verdicts(&stage, &session, &endpoint).await;
+        for (probed, on, word) in found {
+            // Without the right to list, S3 denies what is not there.
+            let follows = unlisted.is_some() && probed.starts_with("s3:GetObject") && on.ends_with(name);
+            let taken = probed == *action && on.ends_with(name);
+            assert_eq!(word, if taken || follows { "denied" } else { "allowed" }, "{probed} on {on}");
+        }
         let mut worker = start(&stage, &session, &endpoint);
         let line =
             worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized"], Duration::from_secs(60));

@@ -171,3 +171,69 @@ async fn backfill_queues_what_has_no_rendition_or_an_outdated_one_and_nothing_tw
     assert_eq!(json_lines(&text).last().unwrap()["outdated"], json!(45));
     worker.stop().await;
 }
+
+/// The settings of `work`, and the input bucket.
+async fn checked(
+    stage: &Stage,
+    arguments: &[&str],
+    spoil: impl FnOnce(&mut Command),
+) -> (Option<i32>, String, String) {
+    let mut command = operator(stage, &[&["config", "check"], arguments].concat());
+    command.env("LONGSHORE_INPUT_BUCKETS", &stage.input).env("LONGSHORE_CACHE_CONTROL", "");
+    spoil(&mut command);
+    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_checked_without_changing_anything() {
+    let stage = Stage::new().await;
+    let (code, text, errors) = checked(&stage, &["--concurrency", "7"], |_| {}).await;
+    assert_eq!(code, Some(0), "{text}{errors}");
+    for line in [
+        format!("queue-url           {}  (LONGSHORE_QUEUE_URL)", stage.queue),
+        "concurrency         7  (--concurrency)".into(),
+        "wait-time           10s  (default)".into(),
+        "cache-control       none  (default)".into(),
+        format!("allowed      sqs:ReceiveMessage           {}", stage.queue),
+        format!("allowed      sqs:DeleteMessage            {}", stage.queue),
+        format!("allowed      sqs:ChangeMessageVisibility  {}", stage.queue),
+        format!("allowed      sqs:SendMessage              {}", stage.dlq),
+        format!("allowed      s3:GetObject                 s3://{}", stage.input),
+        format!("allowed      s3:PutObject                 s3://{}", stage.output),
+    ] {
+        assert!(text.contains(&line), "{line:?} in\n{text}");
+    }
+    assert_eq!(stage.depth(&stage.queue).await, (0, 0));
+    assert_eq!(stage.depth(&stage.dlq).await, (0, 0));
+    assert_eq!(stage.output_keys().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_by_name() {
+    let stage = Stage::new().await;
+    let (code, text, _) = checked(&stage, &["--json"], |command| {
+        command.env("LONGSHORE_OUTPUT_BUCKET", "nobodys-bucket");
+        command.env("LONGSHORE_QUEUE_URL", stage.queue.replace("/q-", "/nobodys-"));
+    })
+    .await;
+    assert_eq!(code, Some(1), "{text}");
+    let lines = json_lines(&text);
+    let verdict = |action: &str, on: &str| {
+        let found = lines.iter().find(|l| l["action"] == action && l["on"].as_str().unwrap().contains(on));
+        found.unwrap_or_else(|| panic!("no {action} on {on} in {text}"))["verdict"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(verdict("sqs:ReceiveMessage", ""), "missing");
+    assert_eq!(verdict("s3:PutObject", "nobodys-bucket"), "missing");
+    assert_eq!(verdict("s3:ListBucket", "nobodys-bucket"), "missing");
+    assert_eq!(verdict("s3:GetObject", &stage.input), "allowed");
+
+    let (code, text, errors) = checked(&stage, &[], |command| {
+        command.env("LONGSHORE_CONCURRENCY", "many").env("LONGSHORE_OUTPUT_BUCKET", "");
+    })
+    .await;
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+    assert!(errors.contains("--concurrency") && errors.contains("--output-bucket"), "{errors}");
+}

@@ -3,12 +3,14 @@
 
 mod backfill;
 mod completions;
+mod config;
 mod confirm;
 mod connect;
 mod dlq;
 mod healthcheck;
 #[cfg(feature = "local")]
 mod local;
+mod man;
 mod render;
 mod settings;
 mod work;
@@ -47,8 +49,12 @@ pub enum Command {
     Backfill(backfill::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
     Dlq(dlq::Args),
+    /// Looks at the configuration of this environment.
+    Config(config::Args),
     /// Prints a completion script for a shell.
     Completions(completions::Args),
+    /// Writes the manual pages into a folder.
+    Man(man::Args),
 }
 
 /// Everything worked.
@@ -67,7 +73,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     ExitCode::from(code)
 }
