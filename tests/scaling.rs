@@ -129,16 +129,20 @@ async fn a_protected_task_finishes_long_pictures_and_is_stopped_when_it_has_noth
 }
 
 /// Negative controls: what is wrong must be seen, or the runs above show nothing.
-async fn stopped_in_mid_work(mut run: Run, image: Image) -> Vec<String> {
+async fn stopped_in_mid_work(mut run: Run, image: Image, uploads: usize) -> Vec<String> {
     run.deploy(image);
     run.pinned = Some(1);
-    run.upload(60).await;
-    run.minutes(2).await;
-    while run.history.last().is_none_or(|s| s.hidden == 0) {
+    // In the middle of its work at this very moment, and for some time to come.
+    loop {
+        run.upload(uploads).await;
+        let (visible, hidden) = run.stage.depth(&run.stage.queue).await;
+        if visible * 3 >= uploads as u64 && hidden > 0 {
+            break;
+        }
         run.minute().await;
         assert!(run.history.len() < 60, "nothing was taken: {:?}", run.history);
     }
-    run.pinned = Some(0);
+    run.stop_all();
     run.minutes(14).await;
     run.deploy(Image::Good);
     run.pinned = Some(2);
@@ -156,18 +160,18 @@ async fn slow_pictures_against_a_short_stop_timeout_are_caught() {
         ("LONGSHORE_STOP_TIMEOUT", "120s"),
     ];
     let run = Run::with((5000, 4000), Some(Duration::from_millis(300)), &settings).await;
-    let wrong = stopped_in_mid_work(run, Image::Good).await;
+    let wrong = stopped_in_mid_work(run, Image::Good, 2).await;
     assert!(wrong.iter().any(|w| w.contains("signal: 9")), "{wrong:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_ignores_sigterm_is_caught() {
-    let wrong = stopped_in_mid_work(Run::new().await, Image::IgnoresSigterm).await;
+    let wrong = stopped_in_mid_work(Run::new().await, Image::IgnoresSigterm, 15).await;
     assert!(wrong.iter().any(|w| w.contains("signal: 9")), "{wrong:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_drops_everything_on_sigterm_is_caught() {
-    let wrong = stopped_in_mid_work(Run::new().await, Image::DropsEverything).await;
+    let wrong = stopped_in_mid_work(Run::new().await, Image::DropsEverything, 15).await;
     assert!(wrong.iter().any(|w| w.contains("messages are hidden and no task is there")), "{wrong:#?}");
 }

@@ -88,6 +88,11 @@ impl Run {
         tokio::time::sleep_until(ends).await;
     }
 
+    /// No task is wanted, from the beginning of the next minute.
+    pub fn stop_all(&mut self) {
+        (self.pinned, self.desired) = (Some(0), 0);
+    }
+
     pub async fn minutes(&mut self, count: usize) {
         for _ in 0..count {
             self.minute().await;
