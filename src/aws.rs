@@ -47,6 +47,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// One try at an upload: renditions are small.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Before the first retry at most; a random part of it is waited for, doubled for the second. The SDK's own
+/// second would keep places idle for longer than most pictures take: what lasts longer than these tries goes
+/// back to the queue, whose back-off begins with seconds.
+const S3_BACKOFF: Duration = Duration::from_millis(100);
+
 impl Clients {
     /// Reads the SDK's configuration and makes the clients. `wait` is the long-poll wait and
     /// `visibility` the visibility timeout.
@@ -62,7 +67,7 @@ impl Clients {
         let path_style = has_endpoint(&config);
         let s3 = |name: &'static str, limit: Duration| {
             let builder = aws_sdk_s3::config::Builder::from(&config)
-                .retry_config(RetryConfig::standard())
+                .retry_config(RetryConfig::standard().with_initial_backoff(S3_BACKOFF))
                 .retry_partition(RetryPartition::new(name))
                 .timeout_config(timeouts(limit))
                 .force_path_style(path_style);
