@@ -28,6 +28,8 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 /// Seconds: pictures take tens of milliseconds, large ones seconds.
 const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
+const IN_FLIGHT: &str = "longshore_messages_in_flight";
+const DEAD_LETTERS: &str = "longshore_dead_letters_total";
 const STAGE_SECONDS: &str = "longshore_stage_seconds";
 const LEASE_LAG_SECONDS: &str = "longshore_lease_lag_seconds";
 const QUEUE_LAG_SECONDS: &str = "longshore_queue_lag_seconds";
@@ -71,8 +73,7 @@ impl Default for Metrics {
         for (name, help) in COUNTERS {
             recorder.describe_counter(name.into(), Some(Unit::Count), help.into());
         }
-        let gauge = "longshore_messages_in_flight";
-        recorder.describe_gauge(gauge.into(), None, "Messages in our hands now.".into());
+        recorder.describe_gauge(IN_FLIGHT.into(), None, "Messages in our hands now.".into());
         for (name, help) in HISTOGRAMS {
             recorder.describe_histogram(name.into(), None, help.into());
         }
@@ -126,8 +127,7 @@ impl Metrics {
 
     /// A copy is in the dead-letter queue.
     pub fn dead_lettered(&self, reason: &'static str) {
-        let name = "longshore_dead_letters_total";
-        self.recorder.register_counter(&key(name, &[("reason", reason)]), &METADATA).increment(1);
+        self.recorder.register_counter(&key(DEAD_LETTERS, &[("reason", reason)]), &METADATA).increment(1);
     }
 
     /// How late a lease was renewed.
@@ -185,7 +185,7 @@ impl Metrics {
             let counter: Counter = self.recorder.register_counter(&key(name, &[]), &METADATA);
             counter.absolute(total);
         }
-        let gauge = self.recorder.register_gauge(&key("longshore_messages_in_flight", &[]), &METADATA);
+        let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
         gauge.set(in_flight as f64);
         self.handle.run_upkeep();
         self.handle.render()
@@ -202,6 +202,20 @@ fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
 mod tests {
     use super::*;
     use crate::event::Noise;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_readme_tells_every_metric_and_no_other() {
+        let readme = include_str!("../../README.md");
+        let table = readme.split("### Metrics").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+        let words = table.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let told: BTreeSet<&str> =
+            words.filter(|w| w.starts_with("longshore_")).map(|w| w.trim_end_matches("_bucket")).collect();
+        let counters = COUNTERS.iter().map(|(name, _)| *name);
+        let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
+        let known = counters.chain(histograms).chain([IN_FLIGHT, DEAD_LETTERS]).collect();
+        assert_eq!(told, known);
+    }
 
     #[test]
     fn counters_are_told_with_their_labels_and_histograms_with_buckets() {

@@ -218,7 +218,8 @@ impl Book {
         // requests, and no message is left behind.
         let renewing = renewals.iter().any(|(held, _)| held.renew_at <= now);
         for (held, id) in renewals {
-            if renewing && (held.renew_at <= soon || held.failures > 0) {
+            let failed = held.failures > 0 && matches!(held.state, State::Running);
+            if renewing && (held.renew_at <= soon || failed) {
                 ready.push((Action::Renew, id.clone()));
             } else {
                 wake_at(held.renew_at);
@@ -283,7 +284,9 @@ impl Book {
         match (action, result) {
             (Action::Renew, Ok(())) => {
                 held.renew_at = started + renewal_after;
-                held.failures = 0;
+                if matches!(held.state, State::Running) {
+                    held.failures = 0;
+                }
             }
             (Action::Renew, Err(EntryError::OwnershipLost(_))) => match held.state {
                 State::Settling { .. } => self.end(&ticket.id, None),

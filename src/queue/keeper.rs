@@ -202,11 +202,12 @@ impl Lease {
         self.shared.settle(&self, settlement, slot);
     }
 
-    /// As `settle`, at once, and waits until it is confirmed or this time is over.
+    /// As `settle`; then its request goes out at once, and is waited for until it is confirmed or this time is
+    /// over.
     pub async fn settle_surely(self, settlement: Settlement, at_most: Duration) {
         let (shared, id, generation) = (Arc::clone(&self.shared), self.id.clone(), self.generation);
-        let deadline = tokio::time::Instant::now() + at_most;
         self.settle(settlement).await;
+        let deadline = tokio::time::Instant::now() + at_most;
         shared.book().hurry();
         shared.wake.notify_one();
         loop {

@@ -34,6 +34,9 @@ const DECODER: u64 = 24 << 20;
 /// The same while the header is read: a profile comes out of a PNG file up to a thousand times larger.
 const HEADER: u64 = 16 << 20;
 
+/// The longest colour profile that is used; those of cameras and screens have kilobytes.
+pub const PROFILE: u64 = 2 << 20;
+
 /// Size in pixels, and the most bytes that reading it takes: the pixels as the file has them, as 8-bit
 /// gray or RGB, one channel of them, a canvas for formats that paint on one, and 24 MiB for the decoder.
 pub fn memory_bound(
@@ -77,7 +80,7 @@ fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl Image
         allocations.max_alloc = Some(HEADER);
         reader.limits(allocations);
     }
-    let decoder = reader.into_decoder().map_err(|e| rejection(&e))?;
+    let decoder = reader.into_decoder().map_err(|e| rejection(&e, HEADER))?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
     Ok(decoder)
@@ -92,12 +95,23 @@ pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Deco
         return Err(Rejection::new(Reason::PixelLimit, detail));
     }
     let mut allocations = image::Limits::default();
-    allocations.max_alloc = Some(own_memory(&decoder, format));
-    decoder.set_limits(allocations).map_err(|e| rejection(&e))?;
-    let icc = decoder.icc_profile().unwrap_or_default();
+    let own = own_memory(&decoder, format);
+    allocations.max_alloc = Some(own);
+    decoder.set_limits(allocations).map_err(|e| rejection(&e, own))?;
+    let (icc, notes) = profile(&mut decoder);
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e))?;
-    Ok(Decoded { pixels: flatten(image), orientation, icc, notes: Vec::new() })
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e, own))?;
+    Ok(Decoded { pixels: flatten(image), orientation, icc, notes })
+}
+
+/// The colour profile, and what there is to say of one that is not used.
+fn profile(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Vec<String>) {
+    let why = match decoder.icc_profile() {
+        Ok(icc) if icc.as_ref().is_none_or(|icc| icc.len() as u64 <= PROFILE) => return (icc, Vec::new()),
+        Ok(_) => format!("it is longer than {} MiB", PROFILE >> 20),
+        Err(error) => error.to_string(),
+    };
+    (None, vec![format!("colour profile ignored: {why}")])
 }
 
 fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejection> {
@@ -115,10 +129,17 @@ fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejectio
     Ok(())
 }
 
-fn rejection(error: &ImageError) -> Rejection {
+/// `allowed`: the bytes that the decoder may take for itself.
+fn rejection(error: &ImageError, allowed: u64) -> Rejection {
     let reason = match error {
         ImageError::Unsupported(_) => Reason::Unsupported,
-        ImageError::Limits(_) => Reason::PixelLimit,
+        ImageError::Limits(_) => {
+            let detail = format!(
+                "{error}: decoding needs more than the {} MiB that it may take beside the pixels (--max-pixels)",
+                allowed >> 20
+            );
+            return Rejection::new(Reason::PixelLimit, detail);
+        }
         _ => Reason::Corrupt,
     };
     Rejection::new(reason, error.to_string())

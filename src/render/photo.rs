@@ -40,7 +40,8 @@ impl<'a> Photo<'a> {
             },
         };
         let header = jpeg::read_header(bytes, &limits).map_err(rejection)?;
-        Ok(Self { bytes, header, limits, whole, started, notes: Vec::new() })
+        let notes = header.icc_unusable.iter().map(|why| format!("colour profile ignored: {why}")).collect();
+        Ok(Self { bytes, header, limits, whole, started, notes })
     }
 
     fn is_sideways(&self) -> bool {
@@ -50,6 +51,10 @@ impl<'a> Photo<'a> {
     /// In pixels, after the orientation is applied.
     pub fn upright_size(&self) -> (u32, u32) {
         swap_if(self.is_sideways(), (self.header.width, self.header.height))
+    }
+
+    pub fn profile_bytes(&self) -> u64 {
+        self.header.icc.as_ref().map_or(0, |icc| icc.len() as u64)
     }
 
     /// The profile to write into the renditions, if profiles are kept.

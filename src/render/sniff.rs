@@ -8,9 +8,12 @@ pub fn sniff(bytes: &[u8]) -> Result<ImageFormat, Rejection> {
     if bytes.is_empty() {
         return Err(Rejection::new(Reason::Empty, "the file has no bytes"));
     }
+    // Between SOI and the next marker there may be anything.
+    if bytes.starts_with(&[0xFF, 0xD8]) {
+        return Ok(ImageFormat::Jpeg);
+    }
     let format = image::guess_format(bytes).map_err(|_| not_an_image(bytes))?;
-    let read = format == ImageFormat::Jpeg || format.reading_enabled();
-    if read { Ok(format) } else { Err(not_an_image(bytes)) }
+    if format.reading_enabled() { Ok(format) } else { Err(not_an_image(bytes)) }
 }
 
 fn not_an_image(bytes: &[u8]) -> Rejection {

@@ -172,6 +172,22 @@ fn a_hundred_scans_are_enough_for_anyone() {
 }
 
 #[test]
+fn junk_after_the_first_marker_is_passed_over() {
+    let mut bytes = jpeg(flag(900, 700));
+    bytes.splice(2..2, [0, 7, 0xff, 0, 1]);
+    assert_eq!(render(&bytes, &settings()).unwrap().renditions.len(), 2);
+}
+
+#[test]
+fn half_a_profile_is_noted_and_the_picture_made() {
+    let mut bytes = jpeg(flag(90, 70));
+    let part = [&b"\xff\xe2\x00\x14ICC_PROFILE\0\x01\x02"[..], b"half"].concat();
+    bytes.splice(2..2, part);
+    let made = render(&bytes, &settings()).unwrap();
+    assert_eq!(made.notes, ["colour profile ignored: its parts are not numbered from 1 on"]);
+}
+
+#[test]
 fn a_useless_profile_is_noted_once_and_the_picture_made() {
     let profiles = [vec![7; 200], moxcms::ColorProfile::new_gray_with_gamma(1.8).encode().unwrap()];
     for (profile, icc) in profiles.iter().flat_map(|p| [(p, IccMode::Srgb), (p, IccMode::Keep)]) {

@@ -184,11 +184,9 @@ impl Worker {
 
     /// With nothing to do, a protected task is unprotected for a moment.
     async fn offer_to_be_stopped(&mut self) {
-        if self.protection.drop_it().await {
-            tokio::select! {
-                () = self.shutdown.reached(Phase::Draining) => {}
-                () = tokio::time::sleep(protection::GAP) => {}
-            }
+        tokio::select! {
+            () = self.shutdown.reached(Phase::Draining) => {}
+            () = self.protection.drop_it() => {}
         }
     }
 
@@ -238,9 +236,15 @@ impl Worker {
     /// Nothing new beside a message that is suspected of killing the process, nor while pictures wait
     /// for memory, nor while the configuration keeps every picture from working.
     async fn ready_for_more(&self) {
-        self.handler.gate.clear().await;
-        self.handler.context.has_room().await;
-        self.handler.breaker.passable().await;
+        loop {
+            self.handler.gate.clear().await;
+            self.handler.context.has_room().await;
+            self.handler.breaker.passable().await;
+            // One may have come to its turn again while the others were waited for.
+            if !self.handler.gate.has_suspect() {
+                return;
+            }
+        }
     }
 
     /// One receive, awaited to its end whatever happens: SQS may already have handed its messages to

@@ -19,17 +19,20 @@ pub struct Protection {
     endpoint: Option<Uri>,
     minutes: u64,
     protected_until: Option<Instant>,
+    /// Asked for, but the answer was lost: it may have been given.
+    in_doubt: bool,
     /// After a failure: not asked again before.
     next_try: Instant,
     /// Told once until it works again.
     failing: bool,
 }
 
-/// For one request, from connecting to the last byte of the answer.
-const LIMIT: Duration = Duration::from_secs(2);
+/// For one request, from connecting to the last byte of the answer. Together with the gap that makes the two
+/// seconds.
+const LIMIT: Duration = Duration::from_secs(1);
 const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
 /// Without protection and without a receive, so that ECS can pick this task.
-pub const GAP: Duration = Duration::from_secs(1);
+const GAP: Duration = Duration::from_secs(1);
 const MAX_ANSWER: usize = 64 << 10;
 
 impl Protection {
@@ -49,7 +52,14 @@ impl Protection {
         });
         // Four jobs' time, renewed after one: a job may wait for another. ECS takes 1 to 2,880 minutes.
         let minutes = (4 * longest.as_secs()).div_ceil(60).clamp(2, 2880);
-        Self { endpoint, minutes, protected_until: None, next_try: Instant::now(), failing: false }
+        Self {
+            endpoint,
+            minutes,
+            protected_until: None,
+            in_doubt: false,
+            next_try: Instant::now(),
+            failing: false,
+        }
     }
 
     /// Before a receive: protected from now on, if ECS lets us; renewed when a quarter of it is over.
@@ -60,18 +70,19 @@ impl Protection {
             return;
         }
         let asked = Instant::now();
+        self.in_doubt = true;
         if self.ask(true).await {
             self.protected_until = Some(asked + Duration::from_secs(self.minutes * 60));
         }
     }
 
-    /// With nothing in work: may be picked. True if it was protected until now.
-    pub async fn drop_it(&mut self) -> bool {
-        if self.protected_until.take().is_none() {
-            return false;
+    /// With nothing in work: may be picked, for a moment without a receive. Does nothing if it was not
+    /// protected.
+    pub async fn drop_it(&mut self) {
+        let protected = self.protected_until.take().is_some();
+        if protected || self.in_doubt {
+            tokio::join!(self.ask(false), tokio::time::sleep(GAP));
         }
-        self.ask(false).await;
-        true
     }
 
     async fn ask(&mut self, protect: bool) -> bool {
@@ -80,6 +91,7 @@ impl Protection {
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         match answer {
             Ok(()) => {
+                self.in_doubt = false;
                 debug!(protect, "task scale-in protection is set");
                 if std::mem::take(&mut self.failing) {
                     info!("task scale-in protection works again");

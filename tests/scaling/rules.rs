@@ -26,8 +26,9 @@ impl Sample {
             "ApproximateNumberOfMessagesVisible" => Some(self.visible as f64),
             // Told only while messages are in flight.
             "ApproximateNumberOfMessagesNotVisible" => (self.hidden > 0).then_some(self.hidden as f64),
-            "RunningTaskCount" => (self.desired + self.running > 0).then_some(self.running as f64),
-            "DesiredTaskCount" => (self.desired + self.running > 0).then_some(self.desired as f64),
+            // Container Insights tells of a service only while a task of it runs.
+            "RunningTaskCount" => (self.running > 0).then_some(self.running as f64),
+            "DesiredTaskCount" => (self.running > 0).then_some(self.desired as f64),
             other => panic!("no metric {other}"),
         }
     }

@@ -32,9 +32,11 @@ const NO_VALUE: &str = "\u{0}NoValue";
 impl Template {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut json = yaml::parse(text)?;
+        let names = ["Parameters", "Resources"].iter().filter_map(|s| json[s].as_object());
+        let taken: BTreeSet<String> = names.flat_map(|map| map.keys().cloned()).collect();
         for section in ["Conditions", "Resources", "Outputs"] {
             if let Some(Value::Object(map)) = json.get_mut(section) {
-                *map = unroll(std::mem::take(map))?;
+                *map = unroll(std::mem::take(map), &taken)?;
             }
         }
         Ok(Self { json, bytes: text.len() })
@@ -46,8 +48,9 @@ impl Template {
     }
 }
 
-/// `Fn::ForEach::Name: [Variable, [values], {template}]`, of AWS::LanguageExtensions.
-fn unroll(map: Map<String, Value>) -> Result<Map<String, Value>, String> {
+/// `Fn::ForEach::Name: [Variable, [values], {template}]`, of AWS::LanguageExtensions, which refuses loops and
+/// variables with the name of a parameter or resource.
+fn unroll(map: Map<String, Value>, taken: &BTreeSet<String>) -> Result<Map<String, Value>, String> {
     let mut unrolled = Map::new();
     for (key, value) in map {
         if !key.starts_with("Fn::ForEach::") {
@@ -59,6 +62,11 @@ fn unroll(map: Map<String, Value>) -> Result<Map<String, Value>, String> {
         else {
             return Err(format!("{key} is not [variable, [values], {{body}}]"));
         };
+        if let Some(taken) =
+            [&key["Fn::ForEach::".len()..], variable].into_iter().find(|n| taken.contains(*n))
+        {
+            return Err(format!("{key}: a loop must not have the name of a parameter or resource: {taken}"));
+        }
         for item in values.iter().filter_map(Value::as_str) {
             for (name, part) in body {
                 // In names, `&{x}` leaves out what a logical name must not have.

@@ -90,7 +90,6 @@ pub fn all() -> Vec<Set> {
                 ("Placement", "spread"),
                 ("Suffixes", ".jpg"),
                 ("InputExpiryDays", "7"),
-                ("InterfaceEndpoints", "true"),
                 ("ScheduledMinTasks", "2"),
             ],
         ),

@@ -17,6 +17,8 @@ pub struct Header {
     pub orientation: u8,
     /// The ICC profile, none when there is none or its chunks do not fit together.
     pub icc: Option<Vec<u8>>,
+    /// Why there is none, though the file has parts of one.
+    pub icc_unusable: Option<&'static str>,
     pub color: Color,
     /// Scans in the file, those of a sequential picture up to the one that holds every component.
     pub scans: u32,
@@ -98,13 +100,18 @@ pub fn read_header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let Some(frame) = frame else {
         return Err(Error::Corrupt { what: "no frame header", at: markers.at });
     };
+    let (icc, icc_unusable) = match icc.join() {
+        Ok(icc) => (icc, None),
+        Err(why) => (None, Some(why)),
+    };
     Ok(Header {
         width: frame.width,
         height: frame.height,
         components: frame.components.clone(),
         coding: frame.coding,
         orientation: orientation.unwrap_or(1),
-        icc: icc.join(),
+        icc,
+        icc_unusable,
         color: metadata::color(&frame.components, jfif, adobe),
         scans,
         interleaved,

@@ -52,18 +52,24 @@ impl<'a> IccChunks<'a> {
         }
     }
 
-    /// The whole profile, none when chunks are missing, doubled, disagree or are too large together.
-    pub(super) fn join(mut self) -> Option<Vec<u8>> {
+    /// The whole profile; an error if there is one that cannot be put together.
+    pub(super) fn join(mut self) -> Result<Option<Vec<u8>>, &'static str> {
+        if self.chunks.is_empty() {
+            return Ok(None);
+        }
         self.chunks.sort_by_key(|&(number, ..)| number);
         let total = self.chunks.len();
         let numbered = self.chunks.iter().zip(1usize..).all(|(&(number, count, _), expected)| {
             usize::from(number) == expected && usize::from(count) == total
         });
         let size: usize = self.chunks.iter().map(|(.., data)| data.len()).sum();
-        if total == 0 || !numbered || size > MAX_ICC {
-            return None;
+        if !numbered {
+            return Err("its parts are not numbered from 1 on");
         }
-        Some(self.chunks.iter().flat_map(|(.., data)| data.iter().copied()).collect())
+        if size > MAX_ICC {
+            return Err("it is longer than 8 MiB");
+        }
+        Ok(Some(self.chunks.iter().flat_map(|(.., data)| data.iter().copied()).collect()))
     }
 }
 
@@ -140,10 +146,10 @@ mod tests {
             segments.iter().for_each(|segment| chunks.add(segment));
             chunks.join()
         };
-        assert_eq!(join(&[&two, &one]).as_deref(), Some(&b"abcd"[..]));
-        assert_eq!(join(&[&one]), None);
-        assert_eq!(join(&[&one, &wrong]), None);
-        assert_eq!(join(&[&one, &one]), None);
-        assert_eq!(join(&[]), None);
+        assert_eq!(join(&[&two, &one]), Ok(Some(b"abcd".to_vec())));
+        for parts in [&[&one][..], &[&one, &wrong], &[&one, &one]] {
+            assert!(join(parts).is_err_and(|why| why.contains("numbered")), "{parts:?}");
+        }
+        assert_eq!(join(&[]), Ok(None));
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Picture<'a> {
     tables: Tables,
     /// MCUs between restart markers, 0 for none.
     interval: usize,
+    /// So far.
+    scans: u32,
     harm: Harm,
     output: Output<'a>,
     /// EOI was seen.
@@ -45,6 +47,7 @@ impl<'a> Picture<'a> {
             limits,
             tables: Tables::new(),
             interval: 0,
+            scans: 0,
             harm: Harm::new(limits.damaged),
             output,
             ended: false,
@@ -155,7 +158,16 @@ impl<'a> Picture<'a> {
                 markers::DHT => self.tables.define_huffman(&marker),
                 markers::DRI => self.define_interval(&marker),
                 markers::SOS => match Scan::parse(&marker, self.frame) {
-                    Ok(scan) => return Ok(Some(scan)),
+                    // Counted again: after damage, more may come to light than a look at the markers shows.
+                    Ok(scan) => {
+                        self.scans += 1;
+                        let (scans, max) = (self.scans, self.limits.max_scans);
+                        return if scans > max {
+                            Err(Error::ScanLimit { scans, max })
+                        } else {
+                            Ok(Some(scan))
+                        };
+                    }
                     Err(error) => Err(error),
                 },
                 _ => Ok(()),

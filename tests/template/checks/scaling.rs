@@ -204,6 +204,8 @@ fn schedule(stack: &Stack, wrong: &mut Vec<String>) {
     let floor = stack.parameter("ScheduledMinTasks");
     let schedules: Vec<(&str, &Value)> = stack.of_kind("AWS::Scheduler::Schedule").collect();
     want(wrong, (floor == "0") == schedules.is_empty(), || format!("{} schedules", schedules.len()));
+    let most = |name| stack.parameter(name).parse::<u64>().unwrap_or(0);
+    want(wrong, most("ScheduledMinTasks") <= most("MaxTasks"), || "more tasks scheduled than allowed".into());
     for (name, schedule) in schedules {
         let (least, when) = match name {
             "RaiseFloor" => (floor, "ScheduleStart"),

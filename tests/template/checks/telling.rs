@@ -56,17 +56,20 @@ fn what_they_watch(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, (5..=30).contains(&minutes), || format!("a start may take {minutes} min"));
     let expression =
         queries(stack, "StartAlarm", list(&start["Metrics"]), &mut Vec::new()).unwrap_or_default();
-    for (desired, running, result) in [
-        (Some(2.0), Some(1.0), 1.0),
-        (Some(2.0), None, 1.0),
-        (Some(2.0), Some(2.0), 0.0),
-        (Some(1.0), Some(2.0), 0.0),
-        (None, None, 0.0),
+    // Container Insights tells nothing at all while no task runs.
+    for (visible, desired, running, result) in [
+        (Some(0.0), Some(2.0), Some(1.0), 1.0),
+        (Some(9.0), Some(2.0), Some(2.0), 0.0),
+        (Some(9.0), Some(1.0), Some(2.0), 0.0),
+        (Some(9.0), None, None, 1.0),
+        (Some(0.0), None, None, 0.0),
+        (None, None, None, 0.0),
     ] {
-        let metrics = [("desired".to_owned(), vec![desired]), ("running".to_owned(), vec![running])];
+        let metrics = [("visible", visible), ("desired", desired), ("running", running)];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), vec![value]));
         let found = math::evaluate(&expression, &metrics.into(), 60.0);
         want(wrong, found == Ok(vec![Some(result)]), || {
-            format!("{desired:?} wanted, {running:?}: {found:?}")
+            format!("{visible:?} waiting, {desired:?} wanted, {running:?} running: {found:?}")
         });
     }
     want(wrong, breaches(start, 1.0) && !breaches(start, 0.0), || "missing tasks set off no alarm".into());
