@@ -19,7 +19,7 @@ pub struct Protection {
     endpoint: Option<Uri>,
     minutes: u64,
     protected_until: Option<Instant>,
-    /// Asked for, but the answer was lost: it may have been given.
+    /// No answer came to the last request: it may have been granted.
     in_doubt: bool,
     /// After a failure: not asked again before.
     next_try: Instant,
@@ -70,17 +70,16 @@ impl Protection {
             return;
         }
         let asked = Instant::now();
-        self.in_doubt = true;
         if self.ask(true).await {
             self.protected_until = Some(asked + Duration::from_secs(self.minutes * 60));
         }
     }
 
-    /// With nothing in work: may be picked, for a moment without a receive. Does nothing if it was not
-    /// protected.
+    /// With nothing in work: may be picked, for a moment without a receive. Does nothing if it is not
+    /// protected; if that is in doubt, not at every call.
     pub async fn drop_it(&mut self) {
         let protected = self.protected_until.take().is_some();
-        if protected || self.in_doubt {
+        if protected || self.in_doubt && Instant::now() >= self.next_try {
             tokio::join!(self.ask(false), tokio::time::sleep(GAP));
         }
     }
@@ -88,10 +87,10 @@ impl Protection {
     async fn ask(&mut self, protect: bool) -> bool {
         let Some(endpoint) = &self.endpoint else { return false };
         let answer = tokio::time::timeout(LIMIT, put(endpoint, protect, self.minutes)).await;
+        self.in_doubt = answer.is_err();
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
         match answer {
             Ok(()) => {
-                self.in_doubt = false;
                 debug!(protect, "task scale-in protection is set");
                 if std::mem::take(&mut self.failing) {
                     info!("task scale-in protection works again");
@@ -150,6 +149,7 @@ fn judge(status: StatusCode, text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn what_ecs_answers_is_told_apart() {
@@ -175,5 +175,33 @@ mod tests {
         protection.take().await;
         let second = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
         assert!(second.is_err(), "asked again at once");
+
+        // It may have been granted: given back, but not before the endpoint may be asked again.
+        let idle = Instant::now();
+        protection.drop_it().await;
+        assert!(idle.elapsed() < GAP, "an idle worker stood still for an endpoint that does not answer");
+        protection.next_try = Instant::now();
+        protection.drop_it().await;
+        assert!(listener.accept().await.is_ok(), "what may have been granted was not given back");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_holds_up_no_idle_worker() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agent = format!("http://{}", listener.local_addr().unwrap());
+        let mut protection = Protection::at(Some(&agent), Duration::from_secs(60));
+        let refuse = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let body = r#"{"failure":{"Reason":"DEPLOYMENT_BLOCKED"}}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            stream
+        };
+        let _ = tokio::join!(protection.take(), refuse);
+        assert!(protection.failing && !protection.in_doubt);
+        protection.next_try = Instant::now();
+        let idle = Instant::now();
+        protection.drop_it().await;
+        assert!(idle.elapsed() < GAP, "there was nothing to drop");
     }
 }
