@@ -125,6 +125,11 @@ impl Profiles {
     }
 }
 
+/// What is said of a profile that is not used.
+pub fn ignored(why: impl std::fmt::Display) -> String {
+    format!("colour profile ignored: {why}")
+}
+
 /// The profile to write into renditions of this space; one that is no profile, or for other colours, is left
 /// out with a note.
 pub fn kept(profile: Option<&[u8]>, space: Space, mode: IccMode, notes: &mut Vec<String>) -> Option<Vec<u8>> {
@@ -132,7 +137,7 @@ pub fn kept(profile: Option<&[u8]>, space: Space, mode: IccMode, notes: &mut Vec
     match usable(profile, space) {
         Ok(_) => Some(profile.to_vec()),
         Err(why) => {
-            notes.push(format!("colour profile ignored: {why}"));
+            notes.push(ignored(why));
             None
         }
     }

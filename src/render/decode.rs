@@ -7,11 +7,12 @@ use super::picture::{Picture, resample_to};
 use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
+use super::timed::Timed;
 use super::{IccMode, Limits, Scratch, note};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
-use std::io::Cursor;
+use std::time::Instant;
 
 /// A decoded picture, not yet turned.
 pub struct Decoded {
@@ -44,7 +45,7 @@ pub fn memory_bound(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<((u32, u32), u64), Rejection> {
-    let mut decoder = open(bytes, format, limits)?;
+    let mut decoder = open(Timed::new(bytes, None), format, limits)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let flat = match decoder.color_type() {
@@ -73,8 +74,8 @@ fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat) -> u64 {
 }
 
 /// Reads the header.
-fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+fn open(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
+    let mut reader = ImageReader::with_format(bytes, format);
     if format == ImageFormat::Png {
         let mut allocations = image::Limits::default();
         allocations.max_alloc = Some(HEADER);
@@ -86,7 +87,19 @@ fn open(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<impl Image
     Ok(decoder)
 }
 
-pub fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
+/// The whole picture, if there is time for it: that began to run when it was `started`.
+pub fn decode(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+    started: Instant,
+) -> Result<Decoded, Rejection> {
+    let until = started.checked_add(limits.max_time);
+    read(Timed::new(bytes, until), format, limits)
+        .map_err(|rejection| limits.check_time(started).err().unwrap_or(rejection))
+}
+
+fn read(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
     let mut decoder = open(bytes, format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
     let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
@@ -111,7 +124,7 @@ fn profile(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Vec<String>) {
         Ok(_) => format!("it is longer than {} MiB", PROFILE >> 20),
         Err(error) => error.to_string(),
     };
-    (None, vec![format!("colour profile ignored: {why}")])
+    (None, vec![colour::ignored(why)])
 }
 
 fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<(), Rejection> {
@@ -230,7 +243,7 @@ impl Decoded {
             Ok(Some(conversion)) => conversion.apply(&samples),
             Ok(None) => samples,
             Err(why) => {
-                note(&mut self.notes, format!("colour profile ignored: {why}"));
+                note(&mut self.notes, colour::ignored(why));
                 samples
             }
         }

@@ -25,6 +25,7 @@ mod processor;
 pub mod resample;
 mod sniff;
 pub mod spec;
+mod timed;
 
 pub use colour::IccMode;
 pub use fit::fit;
@@ -152,7 +153,7 @@ impl<'a> Source<'a> {
     fn open(bytes: &'a [u8], limits: &'a Limits, started: Instant) -> Result<Self, Rejection> {
         match sniff::sniff(bytes)? {
             ImageFormat::Jpeg => Photo::open(bytes, limits, started).map(Self::Photo),
-            other => decode::decode(bytes, other, limits).map(Self::Other),
+            other => decode::decode(bytes, other, limits, started).map(Self::Other),
         }
     }
 

@@ -40,7 +40,7 @@ impl<'a> Photo<'a> {
             },
         };
         let header = jpeg::read_header(bytes, &limits).map_err(rejection)?;
-        let notes = header.icc_unusable.iter().map(|why| format!("colour profile ignored: {why}")).collect();
+        let notes = header.icc_unusable.iter().map(colour::ignored).collect();
         Ok(Self { bytes, header, limits, whole, started, notes })
     }
 
@@ -76,7 +76,7 @@ impl<'a> Photo<'a> {
     /// - if there is a profile, five times its bytes and 8 MiB to convert colours.
     pub fn memory_bound(&self, size: (u32, u32), subsampling: Subsampling, mode: IccMode) -> u64 {
         let header = &self.header;
-        let profile = header.icc.as_ref().map_or(0, |icc| icc.len() as u64);
+        let profile = self.profile_bytes();
         let converted = profile > 0 && (mode == IccMode::Srgb || header.components.len() == 4);
         let direct = matches!(header.color, Color::Gray | Color::YCbCr);
         // A profile may turn out to change nothing: then chroma is decoded smaller, never larger.
@@ -165,7 +165,7 @@ impl<'a> Photo<'a> {
         match scratch.profiles.conversion(profile, space) {
             Ok(conversion) => conversion,
             Err(why) => {
-                note(&mut self.notes, format!("colour profile ignored: {why}"));
+                note(&mut self.notes, colour::ignored(why));
                 None
             }
         }

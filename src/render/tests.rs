@@ -150,6 +150,18 @@ fn the_time_limit_is_kept() {
 }
 
 #[test]
+fn decoders_of_other_formats_stop_when_the_time_is_over() {
+    let limits = Limits { max_time: Duration::ZERO, ..Limits::default() };
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Bmp]
+    {
+        let bytes = coded(&image::DynamicImage::from(flag(90, 70)), format);
+        assert!(decode::decode(&bytes, format, &Limits::default(), Instant::now()).is_ok(), "{format:?}");
+        let stopped = decode::decode(&bytes, format, &limits, Instant::now()).err().map(|why| why.reason);
+        assert_eq!(stopped, Some(Reason::TimeLimit), "{format:?}");
+    }
+}
+
+#[test]
 fn a_hundred_scans_are_enough_for_anyone() {
     assert_eq!(Limits::default().max_scans, 100);
     let mut bytes = Vec::new();

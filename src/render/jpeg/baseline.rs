@@ -106,9 +106,9 @@ impl Block<'_> {
         *entry = self.ac.keep[cursor.peek(KEEP_BITS)];
         cursor.skip(entry.bits());
         self.from = self.next;
-        self.put(self.from + entry.last(), entry.second());
-        self.put(self.from + entry.run(), entry.first());
-        self.next += entry.advance() as usize;
+        self.put(self.from.wrapping_add(entry.last()), entry.second());
+        self.put(self.from.wrapping_add(entry.run()), entry.first());
+        self.next = self.next.wrapping_add(entry.advance() as usize);
         self.next > self.ac.places.reach
     }
 
@@ -150,7 +150,7 @@ impl Block<'_> {
         *entry = self.ac.skip[cursor.peek(SKIP_BITS)];
         cursor.skip(entry.bits());
         self.from = self.next;
-        self.next += entry.advance() as usize;
+        self.next = self.next.wrapping_add(entry.advance() as usize);
         self.next >= 64
     }
 }
@@ -176,7 +176,7 @@ fn read_one(codes: &Codes, mut cursor: Cursor, taken: u32, buffer: &Buffer) -> (
     (One::Value { run, value }, cursor)
 }
 
-/// A sequential scan.
+/// A sequential scan. What is missing gets the DC coefficient that came last, and no others.
 pub(super) struct BaselineScan<'a, 'b> {
     pub(super) frame: &'a Frame,
     pub(super) scan: &'a Scan,
@@ -221,19 +221,30 @@ impl Work for BaselineScan<'_, '_> {
         let parts = self.scan.parts.len();
         let (across, down) = self.scan.mcus(self.frame);
         let mut cursor = self.cursor;
+        // The predictions after the last MCU that was certainly there.
+        let mut last = [0; 4];
         for row in 0..down {
             self.data.start_row(row)?;
             for _ in 0..across {
                 if self.data.is_restart_due() {
+                    if !self.data.lost {
+                        last = progress.map(|part| part.prediction);
+                    }
                     cursor = self.data.restart(cursor)?;
                     progress.iter_mut().for_each(|part| part.prediction = 0);
                 }
                 cursor = self.data.prepare(cursor)?;
                 self.data.count(1);
-                if !self.data.lost {
+                if self.data.lost {
+                    for block in &blocks {
+                        let lane = progress[block.part].filled + block.column;
+                        self.batches[block.batch][lane] = last[block.part] as i16;
+                    }
+                } else {
+                    last = progress.map(|part| part.prediction);
                     for block in &blocks {
                         let part = &mut progress[block.part];
-                        let lane = part.filled + block.column;
+                        let lane = part.filled.wrapping_add(block.column);
                         let whole = self.readers[block.part].read_block(
                             &mut cursor,
                             self.data.segment.buffer,

@@ -1,4 +1,7 @@
 //! Reading bits from unstuffed data through a 64-bit window, without a branch.
+//!
+//! Here, and wherever something is done for each symbol, arithmetic wraps: a check for overflow costs a
+//! twelfth of decoding, and every index is bounded by a mask or by the length of what it is an index of.
 
 /// Bytes of unstuffed data held at once. Small enough to stay in the fast caches.
 pub(super) const CHUNK: usize = 1 << 14;
@@ -47,13 +50,13 @@ impl Cursor {
     #[inline(always)]
     pub(super) fn skip(&mut self, bits: u32) {
         self.window <<= bits & 63;
-        self.bit += bits as usize;
+        self.bit = self.bit.wrapping_add(bits as usize);
     }
 
     /// Takes `bits` bits, 0..=32.
     #[inline(always)]
     pub(super) fn take(&mut self, bits: u32) -> u32 {
-        let value = (self.window >> 1 >> (63 - bits)) as u32;
+        let value = (self.window >> 1 >> (63u32.wrapping_sub(bits) & 63)) as u32;
         self.skip(bits);
         value
     }
@@ -86,7 +89,7 @@ impl Cursor {
 pub(super) fn extend(bits: u32, size: u32) -> i32 {
     let half = (1 << size) >> 1;
     let bits = bits as i32;
-    if bits < half { bits - (1 << size) + 1 } else { bits }
+    if bits < half { bits.wrapping_sub((1 << size) - 1) } else { bits }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub struct Damage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
-    /// Picture data is missing: what it would have shown is grey.
+    /// Picture data is missing: in its place is the mean of the block that came last, or grey if none came.
     Truncated,
     /// Picture data is there, but wrong.
     Corrupt,

@@ -29,19 +29,24 @@ impl Work for DcScan<'_> {
     fn run(mut self) -> Result<usize, Error> {
         let (across, down) = self.scan.mcus(self.frame);
         let mut predictions = [0i32; 4];
+        // Those after the last MCU that was certainly there.
+        let mut last = predictions;
         let mut cursor = self.cursor;
         let low = self.scan.low;
         for row in 0..down {
             self.data.start_row(row)?;
             for column in 0..across {
                 if self.data.is_restart_due() {
+                    if !self.data.lost {
+                        last = predictions;
+                    }
                     cursor = self.data.restart(cursor)?;
                     predictions = [0; 4];
                 }
                 cursor = self.data.prepare(cursor)?;
                 self.data.count(1);
-                if self.data.lost {
-                    continue;
+                if !self.data.lost {
+                    last = predictions;
                 }
                 for (nth, part) in self.scan.parts.iter().enumerate() {
                     let store = &self.stores[part.component];
@@ -49,8 +54,15 @@ impl Work for DcScan<'_> {
                     for block in 0..h * v {
                         let place = (row * v + block / h) * store.across + column * h + block % h;
                         let dc = &mut self.coefficients[store.coefficients + place * store.slots];
+                        let lookup = self.lookups.get(nth);
+                        if self.data.lost {
+                            if lookup.is_some() {
+                                *dc = (last[nth] << low) as i16;
+                            }
+                            continue;
+                        }
                         cursor.refill(self.data.segment.buffer);
-                        let Some(lookup) = self.lookups.get(nth) else {
+                        let Some(lookup) = lookup else {
                             *dc |= (cursor.take(1) << low) as i16;
                             continue;
                         };

@@ -29,7 +29,8 @@
 //! | blocks of sequential files | `baseline.rs` | F.2.2 |
 //! | spectral selection, successive approximation | `first_visit.rs`, `refinement.rs` | G.1.2, G.2 |
 //! | the inverse DCT at N/8 | `idct.rs` | A.3.3 |
-//! | what is grey when data is missing; bands of rows | `output.rs` | – |
+//! | what is shown for missing data | `baseline.rs`, `BaselineScan`; `first_visit.rs`, `DcScan`; `output.rs`, `GREY` | – |
+//! | bands of rows | `output.rs` | – |
 //! | orientation, ICC profile, colour space | `metadata.rs` | Exif 2.32, ICC.1, Adobe TN 5116 |
 //!
 //! Samples are bytes. Planes and bands are rows from the top, `stride` samples apart; coefficients of a block

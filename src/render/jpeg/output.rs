@@ -8,7 +8,7 @@ use super::header::Header;
 use super::idct::{LANES, ROOM};
 use super::planes::Scratch;
 
-/// What is shown for missing data: a sample without any coefficients.
+/// What is shown for data of which nothing came: a sample without any coefficients.
 const GREY: u8 = 128;
 
 /// Takes rows of a component, by its number in the frame header: each row once, in order. Components

@@ -214,16 +214,37 @@ fn a_file_cut_anywhere_is_rejected_or_accepted_as_told() {
     }
 }
 
+/// Its samples, if they are all alike.
+fn flat(samples: &[u8]) -> Option<u8> {
+    samples.iter().all(|sample| sample == &samples[0]).then_some(samples[0])
+}
+
 #[test]
-fn what_is_missing_is_grey_and_what_came_before_is_whole() {
-    let whole = small(false, 0).bytes;
-    let cut = &whole[..whole.len() * 2 / 3];
-    let mut scratch = Scratch::new();
-    let full = decode_at(&whole, 8, &accepting(), &mut scratch).unwrap();
-    let part = decode_at(cut, 8, &accepting(), &mut scratch).unwrap();
-    assert_eq!(part.damage.unwrap().kind, DamageKind::Truncated);
-    assert_eq!(full.planes.planes[0].row(0), part.planes.planes[0].row(0));
-    assert!(part.planes.planes[0].row(39).iter().all(|&sample| sample == 128));
+fn what_is_missing_is_filled_from_what_came_last_and_what_came_before_is_whole() {
+    // Of a progressive file, cut within the first scan: that of the DC coefficients.
+    for progressive in [false, true] {
+        let whole = small(progressive, 0).bytes;
+        let scans: Vec<usize> =
+            (0..whole.len() - 1).filter(|&at| whole[at..].starts_with(&[0xFF, markers::SOS])).collect();
+        let after = scans.get(1).copied().unwrap_or(whole.len());
+        let cut = &whole[..scans[0] + (after - scans[0]) / 2];
+        let mut scratch = Scratch::new();
+        let full = decode_at(&whole, 8, &accepting(), &mut scratch).unwrap();
+        let part = decode_at(cut, 8, &accepting(), &mut scratch).unwrap();
+        assert_eq!(part.damage.unwrap().kind, DamageKind::Truncated);
+        if !progressive {
+            assert_eq!(full.planes.planes[0].row(0), part.planes.planes[0].row(0));
+        }
+        // The scale of 1 has the mean of each block: the fill is one of those that came.
+        let means = decode_at(&whole, 1, &accepting(), &mut scratch).unwrap();
+        for (plane, means) in part.planes.planes.iter().zip(&means.planes.planes) {
+            // Less a bit where the scan has one less.
+            let fill = flat(plane.row(plane.height - 1)).expect("the last row is missing");
+            let mut came = (0..means.height).flat_map(|y| means.row(y));
+            assert!(came.any(|mean| mean.abs_diff(fill) <= 1), "{fill} came never");
+            assert!(fill != 128, "by chance the fill is grey: take another picture");
+        }
+    }
 }
 
 #[test]
@@ -238,7 +259,10 @@ fn after_a_lost_interval_the_picture_goes_on_at_the_next_restart_marker() {
     let part = decode_at(&bytes, 8, &accepting(), &mut Scratch::new()).unwrap();
     assert!(part.damage.is_some());
     // MCU 3 of 4 in the first row is lost, the next is there.
-    assert!(part.planes.planes[0].row(4)[48..].iter().all(|&sample| sample == 128));
+    let luma = &part.planes.planes[0];
+    let fill = flat(&luma.row(4)[48..]).expect("what is lost has no details");
+    let last = decode_at(&bytes, 1, &accepting(), &mut Scratch::new()).unwrap().planes.planes[0].row(1)[5];
+    assert_eq!(fill, last, "the mean of the last block before");
     assert_eq!(full.planes.planes[0].row(20), part.planes.planes[0].row(20));
 }
 
