@@ -27,6 +27,8 @@ mod reference;
 mod traps;
 
 use coded::{Coded, mean_difference};
+use image::RgbImage;
+use jpeg_encoder::SamplingFactor;
 use longshore::render::{IccMode, Limits, Settings, render, spec};
 use loss::{Loss, mean};
 use photos::{Photo, photos};
@@ -85,6 +87,8 @@ fn there_is_no_cliff_just_above_a_scale_of_the_target() {
         Loss::of(&format!("{width}×{height}"), &made::cropped(&picture, width, height))
     });
     assert_losses_are_small(&losses);
+    let score = mean(&losses, |loss| loss.thumbnail);
+    assert!(score >= THUMBNAIL_SCORE, "{score:.1} on average, {THUMBNAIL_SCORE} expected");
     for loss in &losses {
         assert!(loss.points() <= CLIFF, "{} falls off a cliff: {:.2} lost", loss.name, loss.points());
     }
@@ -94,11 +98,19 @@ fn there_is_no_cliff_just_above_a_scale_of_the_target() {
 #[test]
 fn all_eight_orientations_show_the_same_picture() {
     let upright = made::calm(1500, 1100);
+    // As stored: half the colour samples across become half of those down.
+    for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_1] {
+        assert_turned_alike(&upright, sampling);
+    }
+}
+
+fn assert_turned_alike(upright: &RgbImage, sampling: SamplingFactor) {
     let turned = |orientation: u8| {
-        let stored = pictures::stored_as(&upright, orientation);
+        let stored = pictures::stored_as(upright, orientation);
         let tag = pictures::orientation(orientation);
         let bytes = pictures::jpeg_with(&stored, |encoder| {
             encoder.set_quality(98);
+            encoder.set_sampling_factor(sampling);
             encoder.add_app_segment(1, tag).unwrap();
         });
         renditions(&bytes, "resized=1024x768,q95,444; thumbs=192x192,q95,444", IccMode::Srgb)
@@ -107,8 +119,11 @@ fn all_eight_orientations_show_the_same_picture() {
     for orientation in 2..=8 {
         for (one, other) in first.iter().zip(turned(orientation)) {
             let difference = mean_difference(&one.pixels, &other.pixels);
-            println!("orientation {orientation}: differs by {difference:.2}");
-            assert!(difference <= TURNED_DIFFERENCE, "orientation {orientation}: {difference:.2}");
+            println!("{sampling:?}, orientation {orientation}: differs by {difference:.2}");
+            assert!(
+                difference <= TURNED_DIFFERENCE,
+                "{sampling:?}, orientation {orientation}: {difference:.2}"
+            );
         }
     }
 }

@@ -77,6 +77,154 @@ fn what_is_transparent_shows_white() {
 }
 
 #[test]
+fn what_is_half_transparent_is_blended_with_white() {
+    let half = RgbaImage::from_pixel(40, 40, image::Rgba([0, 40, 200, 128]));
+    let shown = shown(&coded(&half.into(), ImageFormat::Png), &settings());
+    assert_near(shown, [127, 147, 227]);
+}
+
+#[test]
+fn of_an_animation_the_first_frame_is_shown() {
+    let mut bytes = Vec::new();
+    let frames = [[200, 0, 0], [0, 0, 200]]
+        .map(|[r, g, b]| image::Frame::new(RgbaImage::from_pixel(60, 40, image::Rgba([r, g, b, 255]))));
+    image::codecs::gif::GifEncoder::new(&mut bytes).encode_frames(frames).unwrap();
+    assert_near(shown(&bytes, &settings()), [200, 0, 0]);
+}
+
+/// The colour in the middle of the first rendition.
+fn shown(bytes: &[u8], settings: &Settings) -> [u8; 3] {
+    let rendered = render(bytes, settings).unwrap();
+    let image = image::load_from_memory(&rendered.renditions[0].bytes).unwrap().into_rgb8();
+    image.get_pixel(image.width() / 2, image.height() / 2).0
+}
+
+fn assert_near(shown: [u8; 3], wanted: [u8; 3]) {
+    assert!(shown.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 4), "{shown:?}, {wanted:?} expected");
+}
+
+/// A picture of one colour, coded as it is; APP14 is what Adobe software writes (Adobe TN 5116, 18).
+fn plain(samples: &[u8], colours: jpeg_encoder::ColorType, app14_transform: Option<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 95);
+    if let Some(transform) = app14_transform {
+        let segment = [&b"Adobe\0\x64\0\0\0\0"[..], &[transform]].concat();
+        encoder.add_app_segment(14, segment).unwrap();
+    }
+    encoder.encode(&samples.repeat(48 * 32), 48, 32, colours).unwrap();
+    if app14_transform.is_some() {
+        // JFIF would outweigh it.
+        let jfif = bytes.windows(5).position(|window| window == b"JFIF\0").unwrap();
+        bytes[jfif] = b'j';
+    }
+    bytes
+}
+
+#[test]
+fn the_adobe_segment_says_what_three_components_are() {
+    use jpeg_encoder::ColorType::Ycbcr;
+    assert_near(shown(&plain(&[200, 100, 50], Ycbcr, Some(0)), &settings()), [200, 100, 50]);
+    // R = Y + 1.402 (Cr - 128) and so on (JFIF 1.02).
+    let (y, cb, cr) = (120.0, -28.0, 22.0);
+    let rgb = [y + 1.402 * cr, y - 0.344_14 * cb - 0.714_14 * cr, y + 1.772 * cb].map(|v: f64| v as u8);
+    assert_near(shown(&plain(&[120, 100, 150], Ycbcr, Some(1)), &settings()), rgb);
+}
+
+#[test]
+fn inks_are_shown_as_they_print() {
+    use jpeg_encoder::ColorType::{Cmyk, CmykAsYcck};
+    // The colours of solid inks in web offset: see `OVERPRINTS`.
+    for (inks, wanted) in [
+        ([0, 0, 0, 0], [255, 255, 255]),
+        ([255, 0, 0, 0], [0, 174, 239]),
+        ([0, 255, 0, 0], [236, 0, 140]),
+        ([0, 0, 255, 0], [255, 242, 0]),
+        ([0, 0, 0, 255], [35, 31, 32]),
+    ] {
+        for colours in [Cmyk, CmykAsYcck] {
+            assert_near(shown(&plain(&inks, colours, None), &settings()), wanted);
+        }
+    }
+}
+
+#[test]
+fn colours_are_converted_or_their_profile_is_kept() {
+    let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 95);
+    encoder.add_icc_profile(&p3).unwrap();
+    encoder.encode(&[200, 80, 60].repeat(48 * 32), 48, 32, jpeg_encoder::ColorType::Rgb).unwrap();
+    // Display P3 to sRGB, by hand: linear light, the matrix of the primaries (CSS Color 4, 17), and back.
+    assert_near(shown(&bytes, &settings()), [216, 69, 50]);
+    let keep = Settings { icc: IccMode::Keep, ..settings() };
+    assert_near(shown(&bytes, &keep), [200, 80, 60]);
+    for (settings, kept) in [(settings(), false), (keep, true)] {
+        for rendition in render(&bytes, &settings).unwrap().renditions {
+            let found = rendition.bytes.windows(p3.len()).any(|window| window == p3);
+            assert_eq!(found, kept, "{}", rendition.name);
+        }
+    }
+}
+
+#[test]
+fn every_rendition_is_jfif() {
+    for rendition in render(&jpeg(flag(500, 300)), &settings()).unwrap().renditions {
+        // Right after SOI: APP0 of 16 bytes, version 1.01 or 1.02, square pixels, no thumbnail (JFIF 1.02, 10).
+        let [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, b'J', b'F', b'I', b'F', 0, 1, 1 | 2, _, rest @ ..] =
+            rendition.bytes.as_slice()
+        else {
+            panic!("{:x?}", &rendition.bytes[..20]);
+        };
+        let [x1, x0, y1, y0, 0, 0, ..] = rest else { panic!("{:x?}", &rest[..6]) };
+        assert!((x1, x0) == (y1, y0) && (*x1, *x0) != (0, 0));
+    }
+}
+
+#[test]
+fn a_damaged_picture_is_rejected_or_rendered_as_told() {
+    let whole = jpeg(flag(600, 400));
+    let cut = &whole[..whole.len() * 3 / 4];
+    assert_eq!(render(cut, &settings()).unwrap_err().reason, Reason::Truncated);
+    let limits = Limits { damaged: Damaged::Accept, ..Limits::default() };
+    let rendered = render(cut, &Settings { limits, ..settings() }).unwrap();
+    assert_eq!(rendered.renditions.len(), 2);
+    assert!(rendered.notes.iter().any(|note| note.contains("too early")), "{:?}", rendered.notes);
+    let image = image::load_from_memory(&rendered.renditions[0].bytes).unwrap().into_rgb8();
+    // The last block that came was blue, and so is what is missing.
+    assert_near(image.get_pixel(10, 5).0, [0, 200, 0]);
+    assert_near(image.get_pixel(500, 399).0, [0, 0, 200]);
+}
+
+#[test]
+fn what_is_not_read_is_named() {
+    let whole = jpeg(flag(90, 70));
+    let frame = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    for (at, value, name) in [(1, 0xc9, "arithmetic"), (1, 0xc3, "lossless"), (4, 12, "12-bit")] {
+        let mut bytes = whole.clone();
+        bytes[frame + at] = value;
+        let rejection = render(&bytes, &settings()).unwrap_err();
+        assert_eq!(rejection.reason, Reason::Unsupported);
+        assert!(rejection.detail.contains(name), "{rejection}");
+    }
+}
+
+#[test]
+fn a_thumbnail_is_made_from_the_larger_rendition() {
+    let (bytes, settings) = (jpeg(flag(3000, 2000)), settings());
+    let (resized, thumbs) = (&settings.specs[0], &settings.specs[1]);
+    let (mut scratch, mut stages) = (Scratch::default(), Stages::default());
+    let mut source = Source::open(&bytes, &settings.limits, Instant::now()).unwrap();
+    let mut at =
+        |size| source.picture(size, resized.subsampling, settings.icc, &mut stages, &mut scratch).unwrap();
+    let (larger, alone) = (at((1024, 683)), at((192, 128)));
+    let from_larger = larger.shrink((192, 128), thumbs.subsampling, &mut scratch);
+    let [from_larger, alone] =
+        [from_larger, alone].map(|picture| picture.encode(thumbs, None, &mut scratch).unwrap());
+    assert!(from_larger != alone, "these cannot be told apart");
+    assert!(render(&bytes, &settings).unwrap().renditions[1].bytes == from_larger);
+}
+
+#[test]
 fn gray_stays_gray() {
     let gray =
         image::DynamicImage::from(image::GrayImage::from_fn(1500, 900, |x, _| image::Luma([(x / 6) as u8])));

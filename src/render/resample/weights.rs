@@ -17,7 +17,9 @@ pub struct Weights {
 /// So many taps may each be rounded before they are added.
 const MAX_ROUNDED_TAPS: usize = 64;
 
-/// In samples of the larger grid: how far the filter reaches to each side.
+/// In samples of the larger grid: how far the filter reaches to each side. Lanczos3: three lobes of a sinc, under
+/// the central lobe of another, three times as wide (C. Lanczos, Applied Analysis, 1956; as a filter for
+/// pictures: K. Turkowski, Filters for Common Resampling Tasks, Graphics Gems, 1990).
 const LOBES: f64 = 3.0;
 
 impl Weights {
