@@ -10,6 +10,10 @@ use longshore::render::{IccMode, Limits, Settings, memory_bound, render, spec};
 use peak_alloc::PeakAlloc;
 use std::io::Cursor;
 
+#[path = "common/pictures.rs"]
+#[allow(dead_code)] // each test program uses its own part
+mod pictures;
+
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
@@ -56,6 +60,17 @@ fn jpeg_of(
     File { name: format!("{width}×{height} {colours:?} {sampling:?} {kind}"), bytes }
 }
 
+/// All colour samples, a profile, and to be turned.
+fn sideways(profile: &[u8], what: &str, progressive: bool) -> File {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 60);
+    encoder.set_progressive(progressive);
+    encoder.add_icc_profile(profile).unwrap();
+    encoder.add_app_segment(1, pictures::orientation(6)).unwrap();
+    encoder.encode(&noise(1300 * 1000 * 3), 1300, 1000, ColorType::Rgb).unwrap();
+    File { name: format!("1300×1000 {what}, progressive: {progressive}"), bytes }
+}
+
 fn files() -> Vec<File> {
     let mut files = Vec::new();
     for size in [(1, 1), (40, 3000), (3000, 40), (333, 250), (1300, 1000)] {
@@ -64,6 +79,10 @@ fn files() -> Vec<File> {
             files.push(jpeg_of(size, ColorType::Luma, SamplingFactor::F_1_1, progressive, 60));
             files.push(jpeg_of(size, ColorType::CmykAsYcck, SamplingFactor::F_1_1, progressive, 60));
         }
+    }
+    let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    for (profile, what) in [(p3, "with a profile"), (noise(300 << 10), "with a useless profile")] {
+        files.extend([false, true].map(|progressive| sideways(&profile, what, progressive)));
     }
     // Large enough that the pixels outweigh what a decoder may take for itself.
     let pixels = image::RgbaImage::from_raw(3000, 2000, noise(4 * 3000 * 2000)).unwrap();
@@ -87,8 +106,8 @@ fn files() -> Vec<File> {
     files
 }
 
-fn settings(list: &str) -> Settings {
-    Settings { specs: spec::parse(list).unwrap(), icc: IccMode::Srgb, limits: Limits::default() }
+fn settings(list: &str, icc: IccMode) -> Settings {
+    Settings { specs: spec::parse(list).unwrap(), icc, limits: Limits::default() }
 }
 
 // One test, as another at the same time would be counted too.
@@ -104,13 +123,17 @@ fn memory_stays_within_what_the_header_says() {
     for File { name, bytes } in files() {
         // What other formats take is in the reading.
         let lists = if name.contains('×') { &lists[..] } else { &lists[..1] };
-        for list in lists {
-            let settings = settings(list);
+        let modes = [IccMode::Srgb, IccMode::Keep];
+        let modes = if name.contains("profile") { &modes[..] } else { &modes[..1] };
+        for (list, &icc) in lists.iter().flat_map(|list| modes.iter().map(move |icc| (list, icc))) {
+            let settings = settings(list, icc);
             let (header, bound) = most(|| memory_bound(&bytes, &settings).unwrap());
-            assert!(header < bound && header < 256 << 10, "{name}: {header} bytes only for the header");
+            // Parts of a profile are put together.
+            let most_header = if name.contains("profile") { 1 << 20 } else { 256 << 10 };
+            assert!(header < bound && header < most_header, "{name}: {header} bytes only for the header");
             let (taken, rendered) = most(|| render(&bytes, &settings));
             assert!(rendered.is_ok(), "{name}: {rendered:?}");
-            println!("{name}, {list}: {taken} of {bound} bytes");
+            println!("{name}, {list}, {icc:?}: {taken} of {bound} bytes");
             assert!(taken <= bound, "{name}, {list}: {taken} bytes taken, {bound} expected at most");
         }
         if let Ok(header) = jpeg::read_header(&bytes, &jpeg::Limits::default()) {
@@ -142,15 +165,15 @@ fn memory_stays_within_what_the_header_says() {
     encoder.set_icc_profile(vec![0; 256 << 20]).unwrap();
     encoder.write_image(&[0; 3], 1, 1, image::ExtendedColorType::Rgb8).unwrap();
     assert!(bomb.len() < 1 << 20, "{} bytes are no bomb", bomb.len());
-    let (taken, _) = most(|| render(&bomb, &settings("a=10x10")));
+    let (taken, _) = most(|| render(&bomb, &settings("a=10x10", IccMode::Srgb)));
     assert!(taken < 64 << 20, "a profile took {taken} bytes");
 
     // The bound is worth something: a large baseline file needs little more than its renditions.
     let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;
-    let bound = memory_bound(&large, &settings("thumbs=192x192")).unwrap();
+    let bound = memory_bound(&large, &settings("thumbs=192x192", IccMode::Srgb)).unwrap();
     assert!(bound < 4 << 20, "{bound} bytes for a thumbnail of 24 megapixels");
     drop(large);
     let progressive = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, true, 20).bytes;
-    let (taken, rendered) = most(|| render(&progressive, &settings(spec::DEFAULT_RENDITIONS)));
+    let (taken, rendered) = most(|| render(&progressive, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)));
     assert!(rendered.is_ok() && taken + (progressive.len() as u64) < 60_000_000, "{taken} bytes taken");
 }

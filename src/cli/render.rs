@@ -34,8 +34,9 @@ pub fn run(args: &Args) -> u8 {
     std::thread::scope(|scope| {
         for _ in 0..config.threads.min(args.inputs.len()) {
             scope.spawn(|| {
+                let mut scratch = Scratch::default();
                 while let Some(input) = args.inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match render_file(input, &args.out, &config) {
+                    match render_file(input, &args.out, &config, &mut scratch) {
                         Ok(line) => println!("{line}"),
                         Err(why) => {
                             failed.store(true, Ordering::Relaxed);
@@ -75,7 +76,12 @@ fn collisions(inputs: &[PathBuf], out: &Path, config: &RenderConfig) -> Vec<Stri
     mistakes
 }
 
-fn render_file(input: &Path, out: &Path, config: &RenderConfig) -> Result<String, String> {
+fn render_file(
+    input: &Path,
+    out: &Path,
+    config: &RenderConfig,
+    scratch: &mut Scratch,
+) -> Result<String, String> {
     let name = input.file_name().ok_or("it has no file name; name a file")?;
     let length = std::fs::metadata(input).map_err(|e| e.to_string())?.len();
     if length > config.max_bytes {
@@ -83,8 +89,8 @@ fn render_file(input: &Path, out: &Path, config: &RenderConfig) -> Result<String
         return Err(Rejection::new(Reason::TooLarge, detail).to_string());
     }
     let bytes = std::fs::read(input).map_err(|e| e.to_string())?;
-    let rendered = render_guarded(&bytes, &config.settings, &mut Scratch::default())
-        .map_err(|rejection| rejection.to_string())?;
+    let rendered =
+        render_guarded(&bytes, &config.settings, scratch).map_err(|rejection| rejection.to_string())?;
     for rendition in &rendered.renditions {
         let folder = out.join(&rendition.name);
         let path = folder.join(name);

@@ -300,3 +300,33 @@ fn rejection(error: jpeg::Error) -> Rejection {
     };
     Rejection::new(reason, format!("{error}{remedy}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_are_decoded_at_the_smallest_scale_that_leaves_one_and_a_half_times_the_target() {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 80);
+        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
+        encoder.encode(&[7; 3 * 8 * 8], 8, 8, jpeg_encoder::ColorType::Rgb).unwrap();
+        let mut header = jpeg::read_header(&bytes, &jpeg::Limits::default()).unwrap();
+        let mut seen = [0; 9];
+        for width in (1024..13_000).step_by(16) {
+            (header.width, header.height) = (width, width * 3 / 4);
+            let plan = Plan::new(&header, (1024, 768), Some(Subsampling::S420));
+            for (component, wanted) in [(0, (1024.0, 768.0)), (1, (512.0, 384.0)), (2, (512.0, 384.0))] {
+                let scale = plan.scales[component];
+                let times = |scale: u8| {
+                    let covered = covered(&header, component, scale);
+                    (covered.0 / wanted.0).min(covered.1 / wanted.1)
+                };
+                assert!(times(scale) >= 1.5 || scale == 8, "{width}: {scale}/8 is {}", times(scale));
+                assert!(scale == 1 || times(scale - 1) < 1.5, "{width}: {}/8 is enough", scale - 1);
+                seen[usize::from(scale)] += 1;
+            }
+        }
+        assert!(seen[1..].iter().all(|&times| times > 0), "{seen:?}");
+    }
+}

@@ -157,6 +157,54 @@ fn files_written_oddly_are_the_same_picture() {
 }
 
 #[test]
+fn tables_between_scans_are_for_those_that_follow() {
+    let sampling = vec![(2, 1), (1, 1), (1, 1)];
+    let fixture = Fixture {
+        width: 50,
+        height: 40,
+        sampling,
+        progressive: false,
+        interleaved: false,
+        interval: 0,
+        seed: 5,
+    };
+    let file = fixture.make().bytes;
+    let scans: Vec<usize> =
+        (0..file.len() - 1).filter(|&at| file[at..].starts_with(&[0xFF, markers::SOS])).collect();
+    let segment = |code: u8, payload: &[u8]| {
+        [&[0xFF, code][..], &(payload.len() as u16 + 2).to_be_bytes(), payload].concat()
+    };
+    let decode = |file: &[u8]| decode_at(file, 8, &Limits::default(), &mut Scratch::new()).unwrap();
+    let whole = decode(&file);
+
+    // Another divisor from the second scan on: what it would be for all, there, and not in the first.
+    let doubled =
+        segment(markers::DQT, &[&[0][..], &fixture::DIVISORS.map(|divisor| 2 * divisor as u8)].concat());
+    let [all, later] = [scans[0], scans[1]].map(|at| decode(&[&file[..at], &doubled, &file[at..]].concat()));
+    let planes = |decoded: &Decoded| decoded.planes.planes.clone();
+    assert_eq!(planes(&later)[0], planes(&whole)[0]);
+    assert_eq!(planes(&later)[1..], planes(&all)[1..]);
+    assert!(planes(&all)[1] != planes(&whole)[1]);
+
+    // The second scan has Huffman tables number 1, of which the last definition before it counts.
+    let mut file = file.clone();
+    file[scans[1] + 6] = 0x11;
+    let mut again = Vec::new();
+    for (_, start, end) in segments(&file).into_iter().filter(|found| found.0 == markers::DHT) {
+        let mut table = file[start..end].to_vec();
+        table[4] |= 1;
+        again.extend(table);
+    }
+    let none = [
+        segment(markers::DHT, &[&[0x01][..], &[0; 16]].concat()),
+        segment(markers::DHT, &[&[0x11][..], &[0; 16]].concat()),
+    ];
+    let redefined =
+        [&file[..scans[0]], &none.concat(), &file[scans[0]..scans[1]], &again, &file[scans[1]..]].concat();
+    assert_eq!(decode(&redefined), whole);
+}
+
+#[test]
 fn frames_of_mjpeg_need_no_huffman_tables() {
     let planes = [(); 3].map(|()| super::super::plane::Plane {
         width: 40,
