@@ -3,7 +3,7 @@
 mod pictures;
 mod table;
 
-use super::{FAILED, OK, RenderArgs, USAGE, WorkArgs, misconfigured, work};
+use super::{FAILED, OK, RenderArgs, USAGE, WorkArgs, failed, misconfigured, work};
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::error::{Error, Printable};
 use crate::local::setup::{self, INPUT_BUCKET, MAX_RECEIVE_COUNT, OUTPUT_BUCKET};
@@ -67,15 +67,9 @@ pub fn run(args: Args) -> u8 {
     logs::start(if said { &config.log } else { &default });
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("error: cannot start the runtime: {e}");
-            return FAILED;
-        }
+        Err(e) => return failed(format_args!("cannot start the runtime: {e}")),
     };
-    let code = runtime.block_on(session(args, config, sample)).unwrap_or_else(|e| {
-        eprintln!("error: {e}");
-        FAILED
-    });
+    let code = runtime.block_on(session(args, config, sample)).unwrap_or_else(failed);
     runtime.shutdown_background();
     code
 }

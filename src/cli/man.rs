@@ -1,6 +1,6 @@
 //! `longshore man`: a manual page for each command.
 
-use super::{Cli, FAILED, OK};
+use super::{Cli, OK, failed};
 use clap::CommandFactory;
 use std::path::PathBuf;
 
@@ -17,9 +17,6 @@ pub fn run(args: &Args) -> u8 {
         std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
     match written {
         Ok(()) => OK,
-        Err(e) => {
-            eprintln!("error: cannot write manual pages into {}: {e}", folder.display());
-            FAILED
-        }
+        Err(e) => failed(format_args!("cannot write manual pages into {}: {e}", folder.display())),
     }
 }

@@ -19,6 +19,7 @@ pub use settings::{RenderArgs, WorkArgs};
 pub use work::build as build_worker;
 
 use clap::{Parser, Subcommand};
+use std::fmt;
 use std::process::ExitCode;
 
 /// Turns pictures uploaded to S3 into renditions, through a queue, and never loses one.
@@ -78,6 +79,20 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Man(args) => man::run(&args),
     };
     ExitCode::from(code)
+}
+
+/// Says why a command failed, and gives the exit code.
+fn failed(why: impl fmt::Display) -> u8 {
+    eprintln!("error: {why}");
+    FAILED
+}
+
+/// Runs a command that mostly waits for answers, on this thread alone.
+fn block_on(command: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(e) => failed(format_args!("cannot start the runtime: {e}")),
+    }
 }
 
 /// Says what is wrong with the configuration, a line each, and gives the exit code.

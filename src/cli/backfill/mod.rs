@@ -3,7 +3,7 @@
 mod enqueue;
 mod plan;
 
-use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured, work};
+use super::{FAILED, OK, RenderArgs, WorkArgs, failed, misconfigured, work};
 use crate::config::{Config, LogFormat, LogSettings, parse_time};
 use crate::error::{Error, Printable};
 use crate::job::Rules;
@@ -70,19 +70,14 @@ pub fn run(args: &Args) -> u8 {
     logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(e) => return failed(&format!("cannot start the runtime: {e}")),
+        Err(e) => return failed(format_args!("cannot start the runtime: {e}")),
     };
     runtime.block_on(async {
         match Shutdown::on_signals() {
             Ok(shutdown) => go_through(args, &config, plan, &shutdown).await,
-            Err(e) => failed(&format!("cannot handle signals: {e}")),
+            Err(e) => failed(format_args!("cannot handle signals: {e}")),
         }
     })
-}
-
-fn failed(line: &str) -> u8 {
-    eprintln!("error: {line}");
-    FAILED
 }
 
 fn read(args: &Args) -> Result<(Config, Plan), Vec<String>> {

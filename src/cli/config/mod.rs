@@ -2,7 +2,7 @@
 
 mod probe;
 
-use super::{Cli, FAILED, OK, RenderArgs, WorkArgs, misconfigured, work};
+use super::{Cli, FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, work};
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::ops::logs;
 use clap::parser::ValueSource;
@@ -48,15 +48,10 @@ pub fn run(args: &Args) -> u8 {
         return OK;
     }
     logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() });
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("error: cannot start the runtime: {e}");
-            return FAILED;
-        }
-    };
-    let probes = runtime.block_on(async { probe::all(&config, &work::clients(&config).await).await });
-    tell(&probes, check.json)
+    block_on(async {
+        let probes = probe::all(&config, &work::clients(&config).await).await;
+        tell(&probes, check.json)
+    })
 }
 
 /// One setting: flag, value, where it comes from.

@@ -7,7 +7,6 @@ use crate::queue::dead_letter;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use std::fmt;
 
 pub struct Probe {
     pub action: &'static str,
@@ -125,7 +124,6 @@ where
 {
     let on = format!("s3://{bucket}");
     let verdict = match verdict(answer) {
-        // A HEAD has no body that could name the code.
         Verdict::Denied(why) if action == "s3:GetObject" || action == "s3:GetObjectVersion" => {
             Verdict::Denied(format!("{why} (also said of what is missing, without s3:ListBucket)"))
         }
@@ -146,6 +144,7 @@ where
     match status {
         None => Verdict::Unclear(why),
         Some(301) => Verdict::Missing("the bucket is in another region".into()),
+        // A HEAD has no body that could name the code.
         Some(401 | 403) => Verdict::Denied(if name.is_empty() { "403".into() } else { why }),
         Some(_) if is_denial(&name) => Verdict::Denied(why),
         Some(_)
@@ -175,10 +174,4 @@ fn is_denial(code: &str) -> bool {
         "ExpiredTokenException",
     ];
     DENIALS.contains(&code)
-}
-
-impl fmt::Debug for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.word(), self.why())
-    }
 }

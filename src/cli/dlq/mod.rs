@@ -5,9 +5,8 @@ mod redrive;
 mod select;
 
 use super::connect::{self, ConnectArgs};
-use super::{FAILED, misconfigured};
+use super::{block_on, failed, misconfigured};
 use crate::config::{LogFormat, LogSettings};
-use crate::error::Error;
 use crate::ops::{Phase, Shutdown, logs};
 use crate::queue::letters::Letters;
 use select::{SelectArgs, Selection};
@@ -83,19 +82,15 @@ pub fn run(args: &Args) -> u8 {
         }
     };
     logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return failed(&Error::new(format!("cannot start the runtime: {e}"))),
-    };
-    runtime.block_on(async {
+    block_on(async {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
-            Err(e) => return failed(&Error::new(format!("cannot handle signals: {e}"))),
+            Err(e) => return failed(format_args!("cannot handle signals: {e}")),
         };
         let clients = connect::clients(&config).await;
         let letters = match Letters::open(clients, config.queue_url, config.dlq_url).await {
             Ok(letters) => letters,
-            Err(e) => return failed(&e),
+            Err(e) => return failed(e),
         };
         let stop = || shutdown.phase() > Phase::Running;
         let done = match &args.command {
@@ -110,11 +105,6 @@ pub fn run(args: &Args) -> u8 {
                 redrive::drop(&letters, &selection, *dry_run, *yes, common.json, stop).await
             }
         };
-        done.unwrap_or_else(|e| failed(&e))
+        done.unwrap_or_else(|e| failed(e))
     })
-}
-
-fn failed(error: &Error) -> u8 {
-    eprintln!("error: {error}");
-    FAILED
 }
