@@ -1,29 +1,29 @@
 //! The newest event finished for each key of late: stale and repeated events need no download.
 
 use crate::event::{Created, Sequencer};
+use lru::LruCache;
 use std::cmp::Ordering;
-use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// Bounded, oldest out first. Losing an entry costs a download, never correctness.
-#[derive(Default)]
+/// Bounded: what was not used for longest goes first. Losing an entry costs a download, never correctness.
 pub struct Recent {
-    entries: Mutex<Entries>,
+    newest: Mutex<LruCache<(String, String), Sequencer>>,
 }
 
-#[derive(Default)]
-struct Entries {
-    newest: HashMap<(String, String), Sequencer>,
-    order: VecDeque<(String, String)>,
-}
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 
-const CAPACITY: usize = 10_000;
+impl Default for Recent {
+    fn default() -> Self {
+        Self { newest: Mutex::new(LruCache::new(CAPACITY)) }
+    }
+}
 
 impl Recent {
     /// How an event compares with the newest one finished for its key; None if that is not known.
     pub fn compare(&self, created: &Created) -> Option<Ordering> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = entries.newest.get(&(created.bucket.clone(), created.key.clone()))?;
+        let mut entries = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = entries.get(&(created.bucket.clone(), created.key.clone()))?;
         created.sequencer.as_ref()?.compare(newest)
     }
 
@@ -31,19 +31,11 @@ impl Recent {
     pub fn finished(&self, created: &Created) {
         let Some(sequencer) = &created.sequencer else { return };
         let place = (created.bucket.clone(), created.key.clone());
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        match entries.newest.get_mut(&place) {
+        let mut entries = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries.get_mut(&place) {
             Some(newest) if sequencer.compare(newest) == Some(Ordering::Less) => {}
             Some(newest) => *newest = sequencer.clone(),
-            None => {
-                if entries.order.len() == CAPACITY
-                    && let Some(oldest) = entries.order.pop_front()
-                {
-                    entries.newest.remove(&oldest);
-                }
-                entries.order.push_back(place.clone());
-                entries.newest.insert(place, sequencer.clone());
-            }
+            None => drop(entries.put(place, sequencer.clone())),
         }
     }
 }
@@ -76,12 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_bounded_and_what_is_in_use_stays() {
         let recent = Recent::default();
-        for n in 0..CAPACITY + 10 {
+        for n in 0..CAPACITY.get() {
             recent.finished(&event(&n.to_string(), "01"));
         }
-        assert_eq!(recent.compare(&event("0", "01")), None);
-        assert_eq!(recent.entries.lock().unwrap().newest.len(), CAPACITY);
+        assert!(recent.compare(&event("0", "01")).is_some(), "used again");
+        recent.finished(&event("1", "02"));
+        for n in 0..10 {
+            recent.finished(&event(&format!("new{n}"), "01"));
+        }
+        assert!(recent.compare(&event("0", "01")).is_some() && recent.compare(&event("1", "01")).is_some());
+        assert_eq!(recent.compare(&event("2", "01")), None);
+        assert_eq!(recent.newest.lock().unwrap().len(), CAPACITY.get());
     }
 }
