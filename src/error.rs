@@ -129,6 +129,8 @@ pub enum Failure {
 pub enum Barrier {
     /// Sources cannot be read. One alone may be missing: without `s3:ListBucket`, S3 says "denied" then.
     Source,
+    /// The bucket of a source does not exist, so no source in it can be read.
+    SourceBucket,
     /// Renditions cannot be stored.
     Output,
     /// AWS does not accept the credentials or the clock.
@@ -139,6 +141,7 @@ impl Barrier {
     pub fn slug(self) -> &'static str {
         match self {
             Self::Source => "source",
+            Self::SourceBucket => "source-bucket",
             Self::Output => "output",
             Self::Credentials => "credentials",
         }

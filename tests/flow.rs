@@ -423,7 +423,7 @@ async fn a_worker_that_waits_for_the_configuration_leaves_at_once_and_hides_noth
     let mut worker = stage.start_with(work, RenderArgs::default()).await;
     worker.report().await;
     let counts = worker.stop().await.counts;
-    assert_eq!((counts.received, counts.released), (1, 1));
+    assert_eq!((counts.received, counts.released()), (1, 1));
     assert_eq!(stage.depth(&stage.queue).await, (1, 0));
 }
 

@@ -87,7 +87,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
                 deleted = c.deleted,
                 dead_lettered = c.dead_lettered,
                 retried = c.retried,
-                released = c.released,
+                released = c.released(),
                 ownership_lost = c.ownership_lost,
                 redelivered = c.redelivered,
                 still_held = farewell.still_held,

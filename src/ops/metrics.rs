@@ -57,7 +57,7 @@ const COUNTERS: [(&str, &str); 8] = [
         "Messages deleted after a copy was stored in the dead-letter queue.",
     ),
     ("longshore_messages_retried_total", "Messages that were made visible again after a back-off."),
-    ("longshore_messages_released_total", "Messages handed back at once because the worker left."),
+    ("longshore_messages_released_total", "Messages handed back at once because the worker left, by reason."),
     ("longshore_messages_ownership_lost_total", "Messages whose receipt handle was not valid any more."),
     ("longshore_messages_redelivered_total", "Messages received again while their job ran."),
     ("longshore_records_total", "Records of messages, by outcome and reason."),
@@ -135,7 +135,7 @@ impl Metrics {
         self.time(LEASE_LAG_SECONDS, &[], lag);
     }
 
-    /// Messages came; the first of them was sent at this time, in milliseconds since 1970.
+    /// A message came that was sent at this time, in milliseconds since 1970.
     pub fn received(&self, sent_at: Option<i64>) {
         let sent =
             sent_at.and_then(|ms| u64::try_from(ms).ok()).map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
@@ -172,17 +172,19 @@ impl Metrics {
         // One at a time, or an answer would mix two moments.
         let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         let (counts, in_flight) = snapshot();
-        let totals = [
-            counts.received,
-            counts.deleted,
-            counts.dead_lettered,
-            counts.retried,
-            counts.released,
-            counts.ownership_lost,
-            counts.redelivered,
+        let totals: [(usize, &str, u64); 8] = [
+            (0, "", counts.received),
+            (1, "", counts.deleted),
+            (2, "", counts.dead_lettered),
+            (3, "", counts.retried),
+            (4, "not-begun", counts.released_not_begun),
+            (4, "cut-off", counts.released_cut_off),
+            (5, "", counts.ownership_lost),
+            (6, "", counts.redelivered),
         ];
-        for ((name, _), total) in COUNTERS.iter().zip(totals) {
-            let counter: Counter = self.recorder.register_counter(&key(name, &[]), &METADATA);
+        for (name, reason, total) in totals {
+            let key = key(COUNTERS[name].0, &[("reason", reason)]);
+            let counter: Counter = self.recorder.register_counter(&key, &METADATA);
             counter.absolute(total);
         }
         let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
@@ -222,12 +224,14 @@ mod tests {
         let metrics = Metrics::default();
         metrics.record(&Outcome::Ignored(Noise::TestEvent));
         metrics.lease_lag(Duration::from_millis(3));
-        let counts = Counts { received: 7, deleted: 4, retried: 1, ..Counts::default() };
+        let counts =
+            Counts { received: 10, deleted: 4, retried: 1, released_not_begun: 3, ..Counts::default() };
         let text = metrics.render(|| (counts, 2));
         for line in [
             r#"longshore_records_total{outcome="ignored",reason="test-event"} 1"#,
-            "longshore_messages_received_total 7",
-            "longshore_messages_released_total 0",
+            "longshore_messages_received_total 10",
+            r#"longshore_messages_released_total{reason="not-begun"} 3"#,
+            r#"longshore_messages_released_total{reason="cut-off"} 0"#,
             "longshore_messages_in_flight 2",
             r#"longshore_lease_lag_seconds_bucket{le="0.005"} 1"#,
             "# TYPE longshore_messages_deleted_total counter",

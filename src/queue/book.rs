@@ -37,7 +37,16 @@ pub enum Settlement {
     /// Could work later: visible again after this time.
     Retry(Duration),
     /// We leave: visible to others at once.
-    Release,
+    Release(Cause),
+}
+
+/// Why a message was handed back when the worker left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its job had not begun, or waited for its turn to try again.
+    NotBegun,
+    /// Its job was cut off: the drain budget was over, or a second signal came.
+    CutOff,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +202,7 @@ impl Book {
                 continue;
             }
             match &held.state {
-                State::Settling { settlement: Settlement::Retry(_) | Settlement::Release, .. } => {
+                State::Settling { settlement: Settlement::Retry(_) | Settlement::Release(_), .. } => {
                     if held.next_try <= now {
                         ready.push((Action::Leave, id.clone()));
                     } else {
@@ -245,7 +254,7 @@ impl Book {
             let ticket = Ticket { id, generation: held.generation, receipt: held.receipt.clone() };
             let visibility = match held.settlement() {
                 Some(Settlement::Retry(delay)) => delay.min(held.hidden_for_at_most(now)),
-                Some(Settlement::Release) => Duration::ZERO,
+                Some(Settlement::Release(_)) => Duration::ZERO,
                 _ => self.timing.visibility.min(held.hidden_for_at_most(now)),
             };
             let entry = Entry { receipt: held.receipt.clone(), visibility };
@@ -333,7 +342,7 @@ impl Book {
 impl Held {
     /// A job runs for it, or its delete is on the way: not to be started again.
     fn is_ours_to_finish(&self) -> bool {
-        !matches!(self.settlement(), Some(Settlement::Retry(_) | Settlement::Release))
+        !matches!(self.settlement(), Some(Settlement::Retry(_) | Settlement::Release(_)))
     }
 
     fn settlement(&self) -> Option<Settlement> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
-pub use super::book::Settlement;
+pub use super::book::{Cause, Settlement};
 
 /// What became of the messages received so far. At all times
 /// `received = deleted + dead_lettered + retried + released + ownership_lost + in flight`.
@@ -23,7 +23,8 @@ pub struct Counts {
     pub deleted: u64,
     pub dead_lettered: u64,
     pub retried: u64,
-    pub released: u64,
+    pub released_not_begun: u64,
+    pub released_cut_off: u64,
     pub ownership_lost: u64,
     /// Received again while their job ran here; not part of `received`.
     pub redelivered: u64,
@@ -36,13 +37,19 @@ impl Counts {
             Some(Settlement::Delete) => &mut self.deleted,
             Some(Settlement::DeadLettered) => &mut self.dead_lettered,
             Some(Settlement::Retry(_)) => &mut self.retried,
-            Some(Settlement::Release) => &mut self.released,
+            Some(Settlement::Release(Cause::NotBegun)) => &mut self.released_not_begun,
+            Some(Settlement::Release(Cause::CutOff)) => &mut self.released_cut_off,
             None => &mut self.ownership_lost,
         } += 1;
     }
 
+    /// For whatever cause.
+    pub fn released(&self) -> u64 {
+        self.released_not_begun + self.released_cut_off
+    }
+
     pub fn ended(&self) -> u64 {
-        self.deleted + self.dead_lettered + self.retried + self.released + self.ownership_lost
+        self.deleted + self.dead_lettered + self.retried + self.released() + self.ownership_lost
     }
 }
 
@@ -194,7 +201,7 @@ impl Lease {
     pub async fn settle(mut self, settlement: Settlement) {
         let mut slot = None;
         // Who leaves waits for nobody.
-        if settlement != Settlement::Release {
+        if !matches!(settlement, Settlement::Release(_)) {
             let slots = Arc::clone(&self.shared.slots);
             slot = Some(slots.acquire_owned().await.expect("the semaphore is never closed"));
         }
@@ -226,8 +233,10 @@ impl Drop for Lease {
             return;
         }
         let leaving = self.shared.leaving.load(Ordering::SeqCst);
-        let settlement =
-            if leaving { Settlement::Release } else { Settlement::Retry(back_off(self.receive_count)) };
+        let settlement = match leaving {
+            true => Settlement::Release(Cause::CutOff),
+            false => Settlement::Retry(back_off(self.receive_count)),
+        };
         self.shared.settle(self, settlement, None);
     }
 }

@@ -263,7 +263,7 @@ where
             blocked(side, "make the bucket, or check LONGSHORE_OUTPUT_BUCKET and the region")
         }
         (_, Some("NoSuchBucket"), _) => {
-            blocked(side, "make the bucket, or check the region and what the event names")
+            blocked(Barrier::SourceBucket, "make the bucket, or check the region and what the event names")
         }
         (_, Some(code), _) if code.starts_with("KMS.") => {
             blocked(side, "mend the key that the bucket is encrypted with, or the worker's right to use it")

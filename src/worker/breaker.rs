@@ -5,6 +5,10 @@
 //! lease, and take turns in trying again; the first that gets through closes it. Nothing else is
 //! received, but for one message a minute: those held may be the odd ones. To make room for it one that
 //! is held goes back, but none twice delivered or more, or the queue's own count would send it away.
+//!
+//! A source that is denied may be one that is missing, so it takes several of them. A bucket that does not
+//! exist is no such matter: one word of it is enough, if the bucket is ours. Anybody who can write to the
+//! queue can name a bucket that never was, while others work; that one is the message's own trouble.
 
 use super::gate::SUSPECT_AFTER;
 use crate::error::{Barrier, Error};
@@ -19,6 +23,8 @@ use tracing::{error, info};
 /// So many different sources denied in a row are no coincidence; one or two may be missing objects
 /// that S3 calls denied.
 const SOURCES: usize = 3;
+/// So many buckets are remembered as ours: who names ever more of them must not fill the memory.
+const BUCKETS: usize = 100;
 /// How long an open breaker waits.
 struct Pace {
     /// From one try to the next, doubling.
@@ -42,10 +48,19 @@ pub struct Breaker {
     pace: Pace,
 }
 
+/// What a job reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Source {
+    pub bucket: String,
+    pub key: String,
+}
+
 #[derive(Default)]
 struct State {
     /// Sources denied since the last one that was read.
-    denied: HashSet<String>,
+    denied: HashSet<Source>,
+    /// Buckets that were configured, or read from.
+    ours: HashSet<String>,
     open: Option<Open>,
     /// Who waits for a turn, by ticket and receive count, the one that waits longest first.
     waiting: VecDeque<(u64, u32)>,
@@ -54,21 +69,22 @@ struct State {
 
 struct Open {
     barrier: Barrier,
+    /// Of the source that ran into it.
+    bucket: String,
     since: Instant,
     next_try: Instant,
     between_tries: Duration,
-    /// Whose turn it is, until it reports.
-    trying: bool,
+    /// Whose turn it is, by ticket.
+    trying: Option<u64>,
     next_trial: Instant,
     /// To give its message back, and with it its place.
     evicted: Option<u64>,
 }
 
 /// What a job that ran into a barrier shall do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Turn<'a> {
     /// It is this one's turn to find out.
-    Try,
+    Try(Trial<'a>),
     /// Somebody got through. Who still does not is the odd one.
     Closed,
     /// Somebody else's turn comes, by way of the queue.
@@ -78,23 +94,36 @@ pub enum Turn {
 }
 
 impl Breaker {
-    pub fn new(trouble: Trouble, shutdown: Shutdown) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), trouble, shutdown, pace: PACE }
+    /// `buckets`: those that events may name; none, if any may be named.
+    pub fn new(buckets: &[String], trouble: Trouble, shutdown: Shutdown) -> Self {
+        let state = State { ours: buckets.iter().cloned().collect(), ..State::default() };
+        Self { state: Mutex::new(state), changed: Notify::new(), trouble, shutdown, pace: PACE }
     }
 
-    /// A source was read, or S3 said that it is gone.
-    pub fn read(&self) {
-        self.passed(Barrier::Source);
+    /// A source in this bucket was read, or S3 said that it is gone.
+    pub fn read(&self, bucket: &str) {
+        self.passed(Barrier::Source, bucket);
     }
 
-    /// All outputs of a picture are stored.
-    pub fn stored(&self) {
-        self.passed(Barrier::Output);
+    /// All outputs of a picture from this bucket are stored.
+    pub fn stored(&self, bucket: &str) {
+        self.passed(Barrier::Output, bucket);
     }
 
-    fn passed(&self, step: Barrier) {
+    fn passed(&self, step: Barrier, bucket: &str) {
         let mut state = self.state();
         state.denied.clear();
+        // Other buckets work while one is gone: from now on that one does not hold them up.
+        if let Some(open) = &state.open
+            && open.barrier == Barrier::SourceBucket
+            && open.bucket != bucket
+        {
+            let gone = open.bucket.clone();
+            state.ours.remove(&gone);
+        }
+        if state.ours.len() < BUCKETS && !state.ours.contains(bucket) {
+            state.ours.insert(bucket.to_owned());
+        }
         // Who stored has read before.
         let closes = |open: &Open| step == Barrier::Output || open.barrier != Barrier::Output;
         let Some(open) = state.open.take_if(|open| closes(open)) else { return };
@@ -105,24 +134,26 @@ impl Breaker {
     }
 
     /// A job ran into a barrier. True: the breaker is open, so it should wait for its [`turn`](Self::turn).
-    pub fn ran_into(&self, barrier: Barrier, source: &str, why: &Error) -> bool {
+    pub fn ran_into(&self, barrier: Barrier, source: &Source, why: &Error) -> bool {
         let mut state = self.state();
         let now = Instant::now();
         if state.open.is_some() {
             return true;
         }
-        if barrier == Barrier::Source {
-            state.denied.insert(source.to_owned());
+        let ours = state.ours.is_empty() || state.ours.contains(&source.bucket);
+        if barrier == Barrier::Source || (barrier == Barrier::SourceBucket && !ours) {
+            state.denied.insert(source.clone());
             if state.denied.len() < SOURCES {
                 return false;
             }
         }
         state.open = Some(Open {
             barrier,
+            bucket: source.bucket.clone(),
             since: now,
             next_try: now + self.pace.first_try,
             between_tries: self.pace.first_try,
-            trying: false,
+            trying: None,
             next_trial: now + self.pace.between_trials,
             evicted: None,
         });
@@ -132,21 +163,8 @@ impl Breaker {
         true
     }
 
-    /// The job whose turn it was has tried, whatever came of it.
-    pub fn tried(&self) {
-        let mut state = self.state();
-        if let Some(open) = state.open.as_mut().filter(|open| open.trying) {
-            open.trying = false;
-            open.between_tries = (open.between_tries * 2).min(self.pace.most_between_tries);
-            let jitter = open.between_tries.mul_f64(fastrand::f64() / 4.0);
-            open.next_try = Instant::now() + open.between_tries - jitter;
-        }
-        drop(state);
-        self.changed.notify_waiters();
-    }
-
     /// Waits until the job may try again, or should let go of its message.
-    pub async fn turn(&self, receive_count: u32) -> Turn {
+    pub async fn turn(&self, receive_count: u32) -> Turn<'_> {
         let ticket = {
             let mut state = self.state();
             state.tickets += 1;
@@ -170,7 +188,7 @@ impl Breaker {
     }
 
     /// Err: when to look again.
-    fn look(&self, ticket: u64) -> Result<Turn, Instant> {
+    fn look(&self, ticket: u64) -> Result<Turn<'_>, Instant> {
         let mut state = self.state();
         let first = state.waiting.front().is_some_and(|(t, _)| *t == ticket);
         let Some(open) = &mut state.open else { return Ok(Turn::Closed) };
@@ -179,12 +197,11 @@ impl Breaker {
             return Ok(Turn::GiveBack);
         }
         let now = Instant::now();
-        if first && !open.trying && open.next_try <= now {
-            open.trying = true;
-            return Ok(Turn::Try);
+        if first && open.trying.is_none() && open.next_try <= now {
+            open.trying = Some(ticket);
+            return Ok(Turn::Try(Trial { breaker: self, ticket }));
         }
-        // One whose turn never ends (a job cut off) must not stop the others for ever.
-        Err(if first && !open.trying { open.next_try } else { now + self.pace.most_between_tries })
+        Err(if first && open.trying.is_none() { open.next_try } else { now + self.pace.most_between_tries })
     }
 
     pub fn is_open(&self) -> bool {
@@ -231,6 +248,28 @@ impl Breaker {
     }
 }
 
+/// The turn to find out. It ends on drop, whatever came of it: a try that panics or is cut off must not
+/// keep the others waiting for ever.
+pub struct Trial<'a> {
+    breaker: &'a Breaker,
+    ticket: u64,
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        let mut state = self.breaker.state();
+        // Closed and opened again meanwhile, the turn is somebody else's.
+        if let Some(open) = state.open.as_mut().filter(|open| open.trying == Some(self.ticket)) {
+            open.trying = None;
+            open.between_tries = (open.between_tries * 2).min(self.breaker.pace.most_between_tries);
+            let jitter = open.between_tries.mul_f64(fastrand::f64() / 4.0);
+            open.next_try = Instant::now() + open.between_tries - jitter;
+        }
+        drop(state);
+        self.breaker.changed.notify_waiters();
+    }
+}
+
 /// A place in the line, given up on drop.
 struct InLine<'a> {
     breaker: &'a Breaker,
@@ -245,105 +284,4 @@ impl Drop for InLine<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn breaker() -> (Breaker, Shutdown) {
-        let shutdown = Shutdown::default();
-        let mut breaker = Breaker::new(Trouble::default(), shutdown.clone());
-        let ms = Duration::from_millis;
-        breaker.pace = Pace { first_try: ms(20), most_between_tries: ms(80), between_trials: ms(60) };
-        (breaker, shutdown)
-    }
-
-    fn denied() -> Error {
-        Error::new("denied")
-    }
-
-    #[tokio::test]
-    async fn one_missing_object_opens_nothing_and_three_denied_ones_do() {
-        let (breaker, _) = breaker();
-        for key in ["a", "a", "b"] {
-            assert!(!breaker.ran_into(Barrier::Source, key, &denied()), "{key}");
-        }
-        breaker.read();
-        for (key, opens) in [("a", false), ("b", false), ("c", true)] {
-            assert_eq!(breaker.ran_into(Barrier::Source, key, &denied()), opens, "{key}");
-        }
-        assert_eq!(breaker.trouble.get().as_deref(), Some("denied"));
-        breaker.read();
-        assert!(!breaker.is_open() && breaker.trouble.get().is_none());
-    }
-
-    #[tokio::test]
-    async fn an_output_that_is_denied_opens_at_once_and_reading_does_not_close_it() {
-        let (breaker, _) = breaker();
-        assert!(breaker.ran_into(Barrier::Output, "a", &denied()));
-        breaker.read();
-        assert!(breaker.is_open());
-        breaker.stored();
-        assert!(!breaker.is_open());
-    }
-
-    #[tokio::test]
-    async fn held_messages_are_tried_one_at_a_time_at_growing_intervals() {
-        let (breaker, _) = breaker();
-        breaker.ran_into(Barrier::Output, "a", &denied());
-        let mut before = Instant::now();
-        // Each wait is at least three quarters of 20, 40, 80, 80 ms.
-        for least in [15, 30, 60, 60] {
-            assert_eq!(breaker.turn(1).await, Turn::Try);
-            assert!(before.elapsed() >= Duration::from_millis(least), "{:?} < {least} ms", before.elapsed());
-            breaker.ran_into(Barrier::Output, "a", &denied());
-            before = Instant::now();
-            breaker.tried();
-        }
-    }
-
-    #[tokio::test]
-    async fn only_the_first_in_line_tries() {
-        let (breaker, _) = breaker();
-        breaker.ran_into(Barrier::Output, "a", &denied());
-        let mut first = Box::pin(breaker.turn(1));
-        let mut second = Box::pin(breaker.turn(1));
-        let turns = async {
-            tokio::select! {
-                biased;
-                turn = &mut first => (1, turn),
-                turn = &mut second => (2, turn),
-            }
-        };
-        assert_eq!(turns.await, (1, Turn::Try));
-        let waits = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
-        assert!(waits.is_err(), "while one tries, the others wait");
-        breaker.stored();
-        assert_eq!(second.await, Turn::Closed);
-    }
-
-    #[tokio::test]
-    async fn receives_are_let_through_seldom_and_shutdown_lets_all_go() {
-        let (breaker, shutdown) = breaker();
-        breaker.passable().await;
-        breaker.ran_into(Barrier::Output, "a", &denied());
-        let opened = Instant::now();
-        breaker.passable().await;
-        assert!(opened.elapsed() >= Duration::from_millis(60));
-        breaker.passable().await;
-        assert!(opened.elapsed() >= Duration::from_millis(120));
-        let mut held = Box::pin(breaker.turn(1));
-        breaker.state().open.as_mut().unwrap().trying = true;
-        assert!(futures_util::poll!(&mut held).is_pending());
-        breaker.state().open.as_mut().unwrap().next_trial = Instant::now();
-        breaker.make_room();
-        assert_eq!(held.await, Turn::GiveBack);
-        let mut kept = Box::pin(breaker.turn(SUSPECT_AFTER));
-        assert!(futures_util::poll!(&mut kept).is_pending());
-        breaker.make_room();
-        assert!(futures_util::poll!(&mut kept).is_pending(), "its receives are being used up");
-        drop(kept);
-        breaker.state().open.as_mut().unwrap().trying = true;
-        let held = breaker.turn(1);
-        shutdown.advance(Phase::Draining);
-        assert_eq!(held.await, Turn::Leave);
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
 //! One message, from its body to its settlement.
 
-use super::breaker::{Breaker, Turn};
+use super::breaker::{Breaker, Source, Turn};
 use super::gate::{Entered, Gate, Pass};
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
 use crate::ops::{Metrics, Phase, Shutdown};
-use crate::queue::keeper::{Settlement, back_off};
+use crate::queue::keeper::{Cause, Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub enum Ended {
     /// A record may work later; the others are harmless to repeat.
     Retry,
     /// A record works when the configuration is mended.
-    Blocked { barrier: Barrier, source: String, why: Error },
+    Blocked { barrier: Barrier, source: Source, why: Error },
     /// The worker leaves before there was an end.
     Left,
     /// These records never will; all others are finished.
@@ -91,21 +91,20 @@ async fn work(handler: &Handler, message: &Message, pass: Pass, inside: &mut Opt
     let mut turn = None;
     loop {
         let ended = attempt_in_time(handler, message, repeated).await;
-        if turn == Some(Turn::Try) {
-            handler.breaker.tried();
-        }
+        let others_passed = matches!(turn, Some(Turn::Closed));
+        drop(turn);
         let Ended::Blocked { barrier, source, why } = &ended else { return ended };
         // Others get through, this one does not: it is no matter of the configuration as a whole.
-        if turn == Some(Turn::Closed) || !handler.breaker.ran_into(*barrier, source, why) {
+        if others_passed || !handler.breaker.ran_into(*barrier, source, why) {
             return ended;
         }
         *inside = None;
-        let next = handler.breaker.turn(count).await;
-        match next {
-            Turn::Try | Turn::Closed => (repeated, turn) = (true, Some(next)),
+        turn = match handler.breaker.turn(count).await {
             Turn::GiveBack => return ended,
             Turn::Leave => return Ended::Left,
-        }
+            next => Some(next),
+        };
+        repeated = true;
         *inside = tokio::select! {
             biased;
             () = leaving() => return Ended::Left,
@@ -141,7 +140,8 @@ async fn attempt(handler: &Handler, message: &Message, repeated: bool) -> Ended 
     let mut retry = false;
     let mut blocked = None;
     for Record { meaning, json } in records {
-        let source = meaning.created().map(|c| format!("{}/{}", c.bucket, c.key)).unwrap_or_default();
+        let source = meaning.created().map(|c| Source { bucket: c.bucket.clone(), key: c.key.clone() });
+        let source = source.unwrap_or_default();
         match attempt_record(handler, message, meaning, repeated).await {
             Outcome::Rejected(rejection) => rejected.push((json, rejection)),
             Outcome::Retry(_) => retry = true,
@@ -172,7 +172,7 @@ async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, 
         Meaning::Malformed(why) => (None, Outcome::Rejected(Rejection::new(Reason::Malformed, why))),
     };
     log(created.as_ref(), &outcome);
-    handler.tell(&outcome);
+    handler.tell(created.as_ref(), &outcome);
     if let Some(reports) = &handler.reports {
         let elapsed = started.elapsed();
         let report =
@@ -184,13 +184,14 @@ async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, 
 }
 
 impl Handler {
-    fn tell(&self, outcome: &Outcome) {
+    fn tell(&self, created: Option<&Created>, outcome: &Outcome) {
         self.metrics.record(outcome);
+        let bucket = created.map_or("", |c| c.bucket.as_str());
         match outcome {
-            Outcome::Done(made) if made.outputs.iter().any(|o| o.written) => self.breaker.stored(),
-            Outcome::Done(made) if !made.outputs.is_empty() => self.breaker.read(),
-            Outcome::Gone(_) => self.breaker.read(),
-            Outcome::Rejected(rejection) if rejection.reason.is_of_the_bytes() => self.breaker.read(),
+            Outcome::Done(made) if made.outputs.iter().any(|o| o.written) => self.breaker.stored(bucket),
+            Outcome::Done(made) if !made.outputs.is_empty() => self.breaker.read(bucket),
+            Outcome::Gone(_) => self.breaker.read(bucket),
+            Outcome::Rejected(rejection) if rejection.reason.is_of_the_bytes() => self.breaker.read(bucket),
             _ => {}
         }
     }
@@ -247,9 +248,9 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
         Ended::Retry => again(message.receive_count),
         // Somebody has to mend something first, or it is gone and S3 does not say so.
         Ended::Blocked { .. } => again(message.receive_count + BLOCKED_WAITS_LIKE),
-        Ended::Left => Settlement::Release,
+        Ended::Left => Settlement::Release(Cause::NotBegun),
         // Not ours any more: whoever has it now sends it.
-        Ended::Rejected { .. } if lease.is_lost() => Settlement::Release,
+        Ended::Rejected { .. } if lease.is_lost() => Settlement::Release(Cause::CutOff),
         Ended::Rejected { body, rejection } => {
             let letter = DeadLetter { message, body, rejection: &rejection };
             match handler.dead_letters.send(&letter).await {

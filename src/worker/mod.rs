@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::job::Context;
 use crate::ops::admin::Admin;
 use crate::ops::{Health, Metrics, Phase, Shutdown, Trouble};
-use crate::queue::keeper::Settlement;
+use crate::queue::keeper::{Cause, Settlement};
 use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
 use breaker::Breaker;
 use gate::{Gate, SUSPECT_AFTER};
@@ -89,7 +89,7 @@ impl Worker {
             dead_letters,
             max_job_time: config.max_job_time,
             gate: Gate::new(),
-            breaker: Breaker::new(trouble.clone(), shutdown.clone()),
+            breaker: Breaker::new(&config.input_buckets, trouble.clone(), shutdown.clone()),
             shutdown: shutdown.clone(),
             metrics,
             reports: None,
@@ -284,22 +284,22 @@ impl Worker {
         self.keeper.leave();
         for message in answer.unwrap_or_default() {
             if let Some(lease) = self.keeper.hold(&message) {
-                lease.settle(Settlement::Release).await;
+                lease.settle(Settlement::Release(Cause::NotBegun)).await;
             }
         }
         None
     }
 
     fn take(&mut self, messages: Vec<Message>, places: Vec<OwnedSemaphorePermit>, jobs: &mut JoinSet<()>) {
-        if let Some(first) = messages.first() {
+        if !messages.is_empty() {
             self.cautious = messages.iter().any(|m| m.receive_count >= SUSPECT_AFTER);
-            self.handler.metrics.received(first.sent_at);
         }
         // Everybody's pass before anybody runs.
         let passes: Vec<_> = messages.iter().map(|m| self.handler.gate.admit(m.receive_count)).collect();
         for ((message, place), pass) in messages.into_iter().zip(places).zip(passes) {
             // None: its job runs already, and has been given the new receipt handle.
             let Some(lease) = self.keeper.hold(&message) else { continue };
+            self.handler.metrics.received(message.sent_at);
             let handler = Arc::clone(&self.handler);
             jobs.spawn(async move {
                 handle(&handler, message, lease, pass).await;
