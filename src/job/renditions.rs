@@ -82,6 +82,11 @@ impl Context {
         self.memory.has_room().await;
     }
 
+    /// Ends when no picture is in work, nor one whose job was given up.
+    pub async fn idle(&self) {
+        self.pool.idle().await;
+    }
+
     fn output(&self, name: &str, key: &str) -> Location {
         Location { bucket: self.output_bucket.clone(), key: format!("{name}/{key}"), version: None }
     }

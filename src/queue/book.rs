@@ -4,6 +4,7 @@
 
 use super::sqs::{Entry, EntryError};
 use super::{Counts, Message};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -181,6 +182,11 @@ impl Book {
         self.hurried = true;
     }
 
+    /// Whether something is let go of and not confirmed yet.
+    pub fn is_settling(&self) -> bool {
+        self.held.values().any(|held| held.settlement().is_some())
+    }
+
     /// Let go of, and confirmed.
     pub fn is_over(&self, id: &str, generation: u64) -> bool {
         self.held.get(id).is_none_or(|h| h.generation != generation)
@@ -226,6 +232,8 @@ impl Book {
         // A renewal that failed goes along with any other: while SQS throttles, fewer and fuller
         // requests, and no message is left behind.
         let renewing = renewals.iter().any(|(held, _)| held.renew_at <= now);
+        // Who failed most goes first: where one place in a request fares better, all come to it in turn.
+        renewals.sort_by_key(|(held, _)| Reverse(held.failures));
         for (held, id) in renewals {
             let failed = held.failures > 0 && matches!(held.state, State::Running);
             if renewing && (held.renew_at <= soon || failed) {

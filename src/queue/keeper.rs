@@ -178,6 +178,19 @@ impl Shared {
         self.wake.notify_one();
         self.changed.notify_waiters();
     }
+
+    async fn hurry_until(&self, at_most: Duration, over: impl Fn(&Book) -> bool) {
+        let deadline = tokio::time::Instant::now() + at_most;
+        self.book().hurry();
+        self.wake.notify_one();
+        loop {
+            let changed = self.changed.notified();
+            let over = over(&self.book());
+            if over || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// A message that is ours, for as long as this value lives. Dropped unsettled (a panic, an aborted
@@ -214,16 +227,12 @@ impl Lease {
     pub async fn settle_surely(self, settlement: Settlement, at_most: Duration) {
         let (shared, id, generation) = (Arc::clone(&self.shared), self.id.clone(), self.generation);
         self.settle(settlement).await;
-        let deadline = tokio::time::Instant::now() + at_most;
-        shared.book().hurry();
-        shared.wake.notify_one();
-        loop {
-            let changed = shared.changed.notified();
-            let over = shared.book().is_over(&id, generation);
-            if over || tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return;
-            }
-        }
+        shared.hurry_until(at_most, |book| book.is_over(&id, generation)).await;
+    }
+
+    /// What was let go of before goes out at once, and is waited for until it is confirmed or this time is over.
+    pub async fn others_settled(&self, at_most: Duration) {
+        self.shared.hurry_until(at_most, |book| !book.is_settling()).await;
     }
 }
 

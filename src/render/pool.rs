@@ -4,7 +4,7 @@ use super::{Rendered, Scratch, Settings, memory_bound, render_with};
 use crate::error::{Reason, Rejection};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Scratch memory of a picture that takes more than this is given back: a thread must not sit on what
 /// another one needs. Nearly all photographs take less.
@@ -19,6 +19,24 @@ struct Order {
     /// Let go of when the picture is done with, even if nobody waits for the answer any more.
     held: Box<dyn Send>,
     answer: oneshot::Sender<Answer>,
+    /// Dropped last.
+    _counted: Counted,
+}
+
+/// Counts an order, until dropped.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|n| *n += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+    }
 }
 
 /// As many threads as pictures may be in work at once; each takes one picture at a time.
@@ -27,6 +45,8 @@ struct Order {
 pub struct Pool {
     orders: mpsc::Sender<Order>,
     kept: u64,
+    /// Orders that are not done with, wanted or not.
+    open: watch::Sender<usize>,
 }
 
 impl Pool {
@@ -45,12 +65,17 @@ impl Pool {
             let inbox = Arc::clone(&inbox);
             std::thread::Builder::new().name(format!("pixels-{n}")).spawn(move || work(&inbox, kept))?;
         }
-        Ok(Self { orders, kept: kept * threads as u64 })
+        Ok(Self { orders, kept: kept * threads as u64, open: watch::Sender::new(0) })
     }
 
     /// Bytes that may stay with the threads between pictures.
     pub fn kept(&self) -> u64 {
         self.kept
+    }
+
+    /// Ends when no picture is in work, nor one that nobody waits for any more.
+    pub async fn idle(&self) {
+        self.open.subscribe().wait_for(|n| *n == 0).await.expect("self holds the sender");
     }
 
     /// Renders on a thread of the pool. An order whose caller is gone is skipped. `held` is dropped when
@@ -59,7 +84,7 @@ impl Pool {
         let (answer, answered) = oneshot::channel();
         let held = Box::new(held);
         self.orders
-            .send(Order { bytes, settings, held, answer })
+            .send(Order { bytes, settings, held, answer, _counted: Counted::new(&self.open) })
             .expect("the threads live as long as the pool");
         answered.await.expect("a panic is caught, so every order is answered")
     }
@@ -110,4 +135,35 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IccMode, Limits};
+    use super::*;
+    use std::time::Duration;
+
+    /// Takes until it is told.
+    struct Slow(mpsc::Receiver<()>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_nobody_waits_for_any_more_is_still_in_work() {
+        let pool = Pool::new(1, 64 << 20).unwrap();
+        pool.idle().await;
+        let settings = Settings { specs: Vec::new(), icc: IccMode::Srgb, limits: Limits::default() };
+        let (go_on, told) = mpsc::channel();
+        let mut render = Box::pin(pool.render(Vec::new(), Arc::new(settings), Slow(told)));
+        assert!(futures_util::poll!(&mut render).is_pending());
+        drop(render);
+        let waits = tokio::time::timeout(Duration::from_millis(50), pool.idle()).await;
+        assert!(waits.is_err(), "it is not done with");
+        go_on.send(()).unwrap();
+        pool.idle().await;
+    }
 }

@@ -83,8 +83,8 @@ struct Open {
 
 /// What a job that ran into a barrier shall do.
 pub enum Turn<'a> {
-    /// It is this one's turn to find out.
-    Try(Trial<'a>),
+    /// It is this one's turn to find out, until this is dropped.
+    Try(#[allow(dead_code)] Trial<'a>),
     /// Somebody got through. Who still does not is the odd one.
     Closed,
     /// Somebody else's turn comes, by way of the queue.

@@ -69,9 +69,16 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
         let give_up = message.received_at + HOLD_AT_MOST;
         // Left when the message is let go of: what could kill the process waits for that.
         let mut inside = None;
-        let work = work(handler, &message, pass, &mut inside);
+        let work = work(handler, &message, &lease, pass, &mut inside);
         let ended = tokio::time::timeout_at(give_up.into(), work).await;
         settle(handler, &message, lease, ended.unwrap_or(Ended::Retry)).await;
+        if let Some((_, Some(_))) = &inside {
+            // Its job may be given up, but its picture can still kill the process.
+            tokio::select! {
+                () = handler.shutdown.reached(Phase::Draining) => {}
+                () = pixels_idle(handler) => {}
+            }
+        }
     }
     .instrument(span)
     .await;
@@ -79,13 +86,19 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
 
 /// Works on a message until there is something to say of it. While the configuration stands in the
 /// way of every picture, that is not yet: the message is kept, under its lease.
-async fn work(handler: &Handler, message: &Message, pass: Pass, inside: &mut Option<Entered>) -> Ended {
+async fn work(
+    handler: &Handler,
+    message: &Message,
+    lease: &Lease,
+    pass: Pass,
+    inside: &mut Option<Entered>,
+) -> Ended {
     let count = message.receive_count;
     let leaving = || handler.shutdown.reached(Phase::Draining);
     *inside = tokio::select! {
         biased;
         () = leaving() => return Ended::Left,
-        entered = handler.gate.enter(pass) => Some(entered),
+        entered = enter(handler, lease, handler.gate.enter(pass)) => Some(entered),
     };
     let mut repeated = count > 1;
     let mut turn = None;
@@ -108,8 +121,26 @@ async fn work(handler: &Handler, message: &Message, pass: Pass, inside: &mut Opt
         *inside = tokio::select! {
             biased;
             () = leaving() => return Ended::Left,
-            entered = handler.gate.enter_again(count) => Some(entered),
+            entered = enter(handler, lease, handler.gate.enter_again(count)) => Some(entered),
         };
+    }
+}
+
+/// A suspect begins when it could take nothing along: no picture of a job that was given up is in work, and
+/// whatever was done before is told to the queue.
+async fn enter(handler: &Handler, lease: &Lease, gate: impl Future<Output = Entered>) -> Entered {
+    let entered = gate.await;
+    if entered.1.is_some() {
+        tokio::join!(pixels_idle(handler), lease.others_settled(CONFIRMED_WITHIN));
+    }
+    entered
+}
+
+/// Not for ever: a picture that never ends must not end all work.
+async fn pixels_idle(handler: &Handler) {
+    let limit = handler.max_job_time;
+    if tokio::time::timeout(limit, handler.context.idle()).await.is_err() {
+        warn!("a picture of a job that was given up is still in work after {} s more", limit.as_secs());
     }
 }
 

@@ -70,7 +70,7 @@ fn deletes_wait_for_company_but_not_long() {
         book.settle(&id, generation, Settlement::Delete, None, t0);
     }
     let (batches, wake) = book.due(t0, false);
-    assert!(batches.is_empty());
+    assert!(batches.is_empty() && book.is_settling());
     assert_eq!(wake, Some(t0 + Duration::from_millis(100)));
     let (batches, _) = book.due(wake.unwrap(), false);
     assert_eq!((only(&batches).action, only(&batches).entries.len()), (Action::Delete, 3));
@@ -103,6 +103,7 @@ fn renewals_that_failed_go_along_with_any_other() {
     book.complete(Action::Renew, &only(&batches).tickets[0], &transient(), t1, t2);
     let (batches, wake) = book.due(t2, false);
     assert_eq!(only(&batches).entries.len(), 2, "the one that failed, and the one that is due");
+    assert_eq!(only(&batches).entries[0].receipt, "a", "the one that failed goes first");
     book.complete(Action::Renew, &only(&batches).tickets[0], &transient(), t2, t2);
     book.complete(Action::Renew, &only(&batches).tickets[1], &transient(), t2, t2);
     assert!(wake.is_none());
