@@ -106,6 +106,48 @@ async fn meddling_after_the_end_and_hoarding_are_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_with_full_hands_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    scenario.upload_many("h", 2).await;
+    let released = take(&scenario, &client).await;
+    let change = client.change_message_visibility().queue_url(&scenario.stage.queue);
+    change.receipt_handle(&released).visibility_timeout(0).send().await.unwrap();
+    rogue.note_exit().await;
+    let told = broken(&scenario).await;
+    assert!(!told.contains("ended with 0"), "it has let go of all that it took: {told}");
+
+    // The next life takes one more, long after it was told to stop, and keeps it.
+    rogue.proxy.next_life();
+    rogue.terminate();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    take(&scenario, &client).await;
+    rogue.farewell(r#"{"message": "stopped", "retried": 0, "still_held": 0}"#);
+    rogue.note_exit().await;
+    let told = broken(&scenario).await;
+    for crime in ["still held", "1 messages are hidden", "receives at", "did not give back"] {
+        assert!(told.contains(crime), "{crime} in {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_output_after_a_newer_one_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    let s3 = crate::common::connect(rogue.proxy.endpoint.clone(), None).s3;
+    let store = async |sequencer: &str| {
+        let put = s3.put_object().bucket(&scenario.stage.output).key("thumbs/b.jpg");
+        put.metadata("longshore-sequencer", sequencer).body(b"x".to_vec().into()).send().await.unwrap();
+    };
+    store("01").await;
+    store("03").await;
+    assert!(!broken(&scenario).await.contains("backwards"));
+    store("02").await;
+    assert!(broken(&scenario).await.contains("backwards"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_calls_is_noticed() {
     let scenario = Scenario::new().await;
     let rogue = scenario.worker("rogue").await;

@@ -36,6 +36,7 @@ pub fn check(exchanges: &[Exchange], uploads: &[Upload], terms: &Terms) -> Vec<S
     broken.extend(nothing_after_the_end(exchanges, terms));
     broken.extend(hoarding::check(exchanges, &deliveries, terms));
     broken.extend(failures_are_paced(exchanges, terms));
+    broken.extend(nothing_goes_backwards(exchanges));
     broken
 }
 
@@ -142,6 +143,28 @@ fn stored_before(
             && (&e.worker, e.life) == (&delete.worker, delete.life)
     });
     if known { Ok(()) } else { Err("was stored, but its worker could not know") }
+}
+
+/// No output is stored that is older than one that was there before its upload began.
+fn nothing_goes_backwards(exchanges: &[Exchange]) -> Vec<String> {
+    let mut by_key: HashMap<&str, Vec<(&Exchange, &str)>> = HashMap::new();
+    for e in exchanges.iter().filter(|e| e.call.operation == Operation::PutObject && e.took_effect()) {
+        if let Some(sequencer) = e.call.metadata("longshore-sequencer") {
+            by_key.entry(&e.call.key).or_default().push((e, sequencer));
+        }
+    }
+    let mut broken = Vec::new();
+    for (key, stored) in by_key {
+        for (later, sequencer) in &stored {
+            let before = stored.iter().filter(|(e, _)| e.effect_at.is_some_and(|at| at < later.at));
+            if let Some(newest) = before.map(|(_, newer)| newer).max().filter(|newer| newer > &sequencer) {
+                let at = later.at.as_secs_f64();
+                broken
+                    .push(format!("{key} was {newest}, and {sequencer} was stored at {at:.3} s: backwards"));
+            }
+        }
+    }
+    broken
 }
 
 /// Whether this change of visibility lets go of a message.

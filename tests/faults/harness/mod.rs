@@ -21,6 +21,7 @@
 #![allow(dead_code)] // tests and benchmarks each use their part
 
 pub mod ecs;
+pub mod ending;
 mod hoarding;
 pub mod invariants;
 pub mod ledger;

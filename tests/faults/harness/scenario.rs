@@ -1,5 +1,6 @@
 //! A scenario: a stage, its workers, its ledger, and the checks at its end.
 
+use super::ending;
 use super::invariants::{self, Terms};
 use super::ledger::{Expected, Fate, Ledger, Upload, digest, wrong};
 use super::log::Log;
@@ -260,7 +261,10 @@ impl Scenario {
         let wrong = wrong(&fates);
         let about = wrong.first().map(|(key, _)| key.clone()).unwrap_or_default();
         broken.extend(wrong.into_iter().map(|(_, line)| line));
-        broken.extend(invariants::check(&self.log.exchanges(), &self.ledger.uploads(), &self.terms()));
+        let (exchanges, terms) = (self.log.exchanges(), self.terms());
+        broken.extend(invariants::check(&exchanges, &self.ledger.uploads(), &terms));
+        let exits: Vec<_> = self.workers().iter().flat_map(|w| w.exits()).collect();
+        broken.extend(ending::check(&exchanges, &exits, &terms));
         (fates, broken, about)
     }
 

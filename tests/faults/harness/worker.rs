@@ -1,5 +1,6 @@
 //! A worker under the script's control: the real binary behind a proxy of its own.
 
+use super::ending::Exit;
 use super::log::Log;
 use super::metrics::{self, Watch};
 use super::picture::RENDITIONS;
@@ -9,8 +10,10 @@ use super::proxy::rule::Callback;
 use super::shim::Shim;
 use crate::common::process::longshore;
 use crate::common::stage::Stage;
+use aws_sdk_sqs::types::QueueAttributeName;
 use longshore::local::s3;
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +30,12 @@ pub struct Worker {
     log: Log,
     watch: Mutex<Option<Watch>>,
     violations: Arc<Mutex<Vec<String>>>,
+    sqs: aws_sdk_sqs::Client,
+    queue: String,
+    /// When this life was first told to stop.
+    told: Mutex<Option<Duration>>,
+    /// Ends of its lives with exit code 0.
+    exits: Mutex<Vec<Exit>>,
 }
 
 /// Short times, so that scenarios take seconds.
@@ -65,6 +74,10 @@ impl Worker {
             log: log.clone(),
             watch: Mutex::default(),
             violations: Arc::default(),
+            sqs: stage.world.sqs.clone(),
+            queue: stage.queue.clone(),
+            told: Mutex::default(),
+            exits: Mutex::default(),
         })
     }
 
@@ -106,6 +119,7 @@ impl Worker {
         let mut command = longshore();
         command.arg("work").envs(lock(&self.settings).iter());
         let life = self.proxy.next_life();
+        *lock(&self.told) = None;
         self.log.event(format!("{}: start, life {life}", self.name));
         let mut process = lock(&self.process);
         assert!(process.as_mut().is_none_or(|p| p.ended().is_some()), "{} runs already", self.name);
@@ -137,10 +151,12 @@ impl Worker {
     }
 
     pub fn terminate(&self) {
+        lock(&self.told).get_or_insert(self.log.now());
         self.signal(Signal::TERM, "SIGTERM");
     }
 
     pub fn interrupt(&self) {
+        lock(&self.told).get_or_insert(self.log.now());
         self.signal(Signal::INT, "SIGINT");
     }
 
@@ -181,7 +197,36 @@ impl Worker {
         self.until("its end", limit, || !self.running()).await;
         let code = lock(&self.process).as_mut().and_then(Process::ended).and_then(|s| s.code());
         self.log.event(format!("{}: ended with {code:?}", self.name));
+        if code == Some(0) {
+            self.note_exit().await;
+        }
         code
+    }
+
+    /// Asks the queue at once what is hidden.
+    pub async fn note_exit(&self) {
+        let (at, life) = (self.log.now(), self.proxy.life());
+        if lock(&self.exits).iter().any(|exit| exit.life == life) {
+            return;
+        }
+        let name = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let ask = self.sqs.get_queue_attributes().queue_url(&self.queue).attribute_names(name.clone());
+        let answer = ask.send().await.ok().and_then(|answer| answer.attributes?.remove(&name));
+        let said = self.lines().into_iter().rev().filter_map(|l| serde_json::from_str::<Value>(&l).ok());
+        let farewell = said.take_while(|l| l["message"] != "started").find(|l| l["message"] == "stopped");
+        let (hidden, told) = (answer.and_then(|n| n.parse().ok()), *lock(&self.told));
+        let exit =
+            Exit { worker: self.name.clone(), life, told, at, hidden, asked: self.log.now(), farewell };
+        lock(&self.exits).push(exit);
+    }
+
+    /// As if it had said so; for those that are no process.
+    pub fn farewell(&self, line: &str) {
+        lock(&self.lines).push(line.to_owned());
+    }
+
+    pub fn exits(&self) -> Vec<Exit> {
+        lock(&self.exits).clone()
     }
 
     /// SIGTERM, and an orderly end.
