@@ -16,6 +16,8 @@ mod harness;
 mod hostile;
 #[path = "faults/leaving.rs"]
 mod leaving;
+#[path = "faults/letters.rs"]
+mod letters;
 #[path = "faults/meaning.rs"]
 mod meaning;
 #[path = "faults/outages.rs"]

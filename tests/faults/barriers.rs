@@ -53,3 +53,34 @@ async fn denied_on_the_output_bucket() {
 async fn no_such_output_bucket() {
     nothing_passes(Operation::PutObject, 404, "NoSuchBucket").await;
 }
+
+/// Few messages, as few as open the breaker: they are held while it lasts.
+async fn held_from(uploads: usize, status: u16, code: &'static str) {
+    let scenario = Scenario::with_receives(3).await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_INPUT_BUCKETS", &scenario.stage.input);
+    let barrier = worker.proxy.fault(on([Operation::GetObject]), Fault::Refuse(status, code));
+    scenario.upload_many("f", uploads).await;
+    worker.started().await;
+    let tries = u64::try_from(uploads).unwrap() + 3;
+    scenario.until("tries of what is held", PATIENCE, || barrier.applied() >= tries).await;
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that it is not ready", Duration::from_secs(15), unready).await;
+    let exchanges = scenario.log.exchanges();
+    let deliveries = exchanges.iter().map(|e| e.messages.len()).sum::<usize>();
+    // Those before the last that it takes to open have gone back.
+    assert!(deliveries < 2 * uploads, "{deliveries} deliveries of {uploads}");
+    assert_eq!(scenario.stage.depth(&scenario.stage.dlq).await, (0, 0), "dead letters");
+    barrier.end();
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_picture_is_enough_for_a_bucket_of_ours_that_is_gone() {
+    held_from(1, 404, "NoSuchBucket").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_disabled() {
+    held_from(3, 400, "KMS.DisabledException").await;
+}

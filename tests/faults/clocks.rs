@@ -129,6 +129,36 @@ async fn twelve_hour_cap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn held_for_eleven_hours() {
+    const HOUR: u64 = 3600;
+    let scenario = Scenario::new().await;
+    scenario.nears_the_cap();
+    let worker = scenario.worker("w").await;
+    worker.with_shim().set("LONGSHORE_VISIBILITY_TIMEOUT", "43200s");
+    let barrier = worker.proxy.fault(on([Operation::PutObject]), Fault::Refuse(403, "AccessDenied"));
+    scenario.upload("held.jpg").await;
+    worker.started().await;
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that nothing can be stored", PATIENCE, unready).await;
+    assert_eq!(scenario.depth().await, (0, 1), "it is held");
+    let pass = |seconds: u64| worker.shim.monotonic(Offset::Ahead(Duration::from_secs(seconds)));
+    pass(11 * HOUR + 1);
+    let changes = || -> Vec<u64> {
+        let exchanges = scenario.log.exchanges();
+        let done = exchanges.iter().filter(|e| e.took_effect());
+        done.flat_map(|e| e.call.entries.iter().filter_map(|entry| entry.visibility)).collect()
+    };
+    scenario.until("its way back", PATIENCE, || changes().iter().any(|seconds| *seconds <= 5)).await;
+    assert!(changes().iter().all(|seconds| *seconds <= HOUR), "beyond 12 h: {:?}", changes());
+    barrier.end();
+    // An open breaker takes one message a minute.
+    let visible = async || (scenario.depth().await == (1, 0)).then_some(());
+    eventually("the end of its wait", PATIENCE, visible).await;
+    pass(11 * HOUR + 120);
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_over_its_time_is_handed_back() {
     let scenario = Scenario::new().await;
     let worker = scenario.worker("w").await;

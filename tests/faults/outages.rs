@@ -8,6 +8,8 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Starts a worker into an outage, and lifts it.
 async fn outage<B, E>(begin: impl FnOnce(Arc<Worker>) -> B, end: impl FnOnce(Arc<Worker>) -> E)
 where
@@ -111,5 +113,23 @@ async fn black_holed_polls() {
     assert!(code.is_some_and(|code| code != 0), "it ended with {code:?}");
     worker.proxy.heal();
     worker.started().await;
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_that_come_back_at_the_last_moment() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload("b.jpg").await;
+    worker.proxy.fault(on([Operation::Receive]).nth(..=2), Fault::BlackHole);
+    // Two polls of six seconds, with pauses after them, and this one: more than three polls' time.
+    let late =
+        worker.proxy.fault(on([Operation::Receive]).nth(..=1), Fault::Delay(Duration::from_millis(4500)));
+    worker.started().await;
+    let says = async |wanted: u16| worker.ask("/healthz").await.filter(|(status, _)| *status == wanted);
+    eventually("health", Duration::from_secs(10), async || says(200).await).await;
+    eventually("word that no poll comes back", PATIENCE, async || says(503).await).await;
+    assert_eq!(late.applied(), 1, "while the third poll is on its way");
+    eventually("health again", PATIENCE, async || says(200).await).await;
     scenario.finish().await;
 }

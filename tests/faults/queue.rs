@@ -1,6 +1,8 @@
 //! SQS in trouble: lost replies, partial failures, throttling, outages.
 
+use crate::harness::scenario::eventually;
 use crate::harness::{Expected, Fault, Operation, Scenario, lasting, on};
+use aws_sdk_sqs::types::QueueAttributeName;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -88,6 +90,51 @@ async fn throttled_and_failing_renewals() {
     scenario.until_empty(Duration::from_secs(40)).await;
     assert!(failing.applied() >= 6, "renewals were refused {} times", failing.applied());
     assert_eq!(most_receives(&scenario), 1, "every lease held");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewal_batch_partial_failures() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    // One and a half visibility timeouts for each download.
+    worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(9)));
+    let but_the_first = Fault::FailEntries(std::sync::Arc::new(|n| n > 0), "InternalError");
+    worker.proxy.fault(on([Operation::ChangeVisibility]).when(|call| call.entries.len() > 1), but_the_first);
+    scenario.upload_many("p", 4).await;
+    worker.started().await;
+    scenario.until_empty(PATIENCE).await;
+    let partly = scenario.log.count(|e| {
+        let renews = e.call.operation == Operation::ChangeVisibility;
+        renews && (1..e.call.entries.len()).contains(&e.done.len())
+    });
+    assert!(partly >= 1, "no renewal was done in part");
+    assert_eq!(most_receives(&scenario), 1, "every lease held");
+    scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_deleted_and_made_again() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload("before.jpg").await;
+    worker.started().await;
+    scenario.until_empty(PATIENCE).await;
+    let stage = &scenario.stage;
+    let policy = stage.attribute(&stage.queue, QueueAttributeName::RedrivePolicy).await.unwrap();
+    let name = stage.queue.rsplit('/').next().unwrap();
+    stage.world.sqs.delete_queue().queue_url(&stage.queue).send().await.unwrap();
+    let refused =
+        || scenario.log.count(|e| e.call.operation == Operation::Receive && e.told == Some(400)) >= 2;
+    scenario.until("receives from a queue that is gone", PATIENCE, refused).await;
+    let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("word that it is not ready", PATIENCE, unready).await;
+    let again = stage.world.sqs.create_queue().queue_name(name);
+    let again = again.attributes(QueueAttributeName::RedrivePolicy, policy).send().await.unwrap();
+    assert_eq!(again.queue_url.as_deref(), Some(stage.queue.as_str()));
+    scenario.upload("after.jpg").await;
+    scenario.until_empty(Duration::from_secs(31)).await;
+    assert_eq!(worker.proxy.life(), 1, "without a restart");
     scenario.finish().await;
 }
 
