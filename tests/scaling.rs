@@ -19,8 +19,8 @@ mod run;
 #[path = "template/mod.rs"]
 mod template;
 
-use fleet::Image;
-use run::Run;
+use fleet::{Image, Why};
+use run::{Plan, Run, USUAL};
 use std::time::Duration;
 
 fn nothing(wrong: &[String]) {
@@ -33,6 +33,7 @@ async fn two_bursts_wake_the_fleet_from_zero_and_it_goes_back_to_zero() {
     run.minutes(3).await;
     for _ in 0..2 {
         assert_eq!(run.fleet.running(), 0, "nothing runs for nothing");
+        run.upload_broken().await;
         run.burst(150, 8).await;
         run.until_idle(150).await;
     }
@@ -61,7 +62,8 @@ async fn a_long_trickle_is_done_by_one_task() {
 async fn a_rolling_deployment_under_load_loses_nothing_and_repeats_nothing() {
     let mut run = Run::new().await;
     run.pinned = Some(2);
-    run.minutes(2).await;
+    run.minutes(3).await;
+    let begin = run.history.len();
     for image in [Image::AlsoGood, Image::Good, Image::AlsoGood] {
         run.deploy(image);
         for _ in 0..5 {
@@ -69,26 +71,35 @@ async fn a_rolling_deployment_under_load_loses_nothing_and_repeats_nothing() {
             run.minute().await;
         }
     }
+    // Never fewer than there were, and the new ones beside them: 100 % and 200 % in the template.
+    let running: Vec<u64> = run.history[begin..].iter().map(|s| s.running).collect();
+    let (least, most) = (running.iter().min().copied(), running.iter().max().copied());
+    assert_eq!((least, most), (Some(run.fleet.least(2)), Some(run.fleet.most(2))), "{running:?}");
+    assert_eq!((least, most), (Some(2), Some(4)), "{running:?}");
     run.pinned = None;
     run.until_idle(150).await;
-    assert!(run.fleet.ends.len() >= 6, "three deployments of two tasks: {:?}", run.fleet.ends);
+    assert_eq!(run.fleet.ended(Some(Why::Deployment)), 6, "three deployments of two tasks");
     nothing(&run.verdict().await);
+    assert_eq!(run.made_twice(), 0, "{:?}", run.fleet.made);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spot_interruptions_cost_nothing() {
     let mut run = Run::new().await;
     run.pinned = Some(2);
-    run.minutes(2).await;
+    run.minutes(3).await;
     for _ in 0..6 {
         run.upload(25).await;
-        run.minutes(2).await;
-        run.fleet.interrupt();
+        run.upload_broken().await;
+        run.minutes(3).await;
+        assert_eq!(run.fleet.running(), 2, "what was taken is replaced: {:?}", run.history);
+        run.interrupt();
     }
     run.pinned = None;
     run.until_idle(150).await;
-    assert!(run.fleet.ends.len() >= 6, "{:?}", run.fleet.ends);
+    assert_eq!(run.fleet.ended(Some(Why::Spot)), 6);
     nothing(&run.verdict().await);
+    assert_eq!(run.made_twice(), 0, "{:?}", run.fleet.made);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +108,7 @@ async fn a_crash_loop_stays_within_bounds_and_heals_when_the_image_does() {
     run.deploy(Image::Crashes);
     run.upload(30).await;
     run.minutes(12).await;
-    assert!(run.fleet.crashes >= 3, "{}", run.fleet.crashes);
+    assert!(run.fleet.ended(None) >= 3, "{:?}", run.fleet.ends);
     assert_eq!(run.stage.depth(&run.stage.dlq).await.0, 0, "crashes gave pictures up");
     run.deploy(Image::Good);
     run.until_idle(150).await;
@@ -105,13 +116,33 @@ async fn a_crash_loop_stays_within_bounds_and_heals_when_the_image_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_raises_the_floor_before_a_run_and_lowers_it_after() {
+    let mut run = Run::with(Plan { given: &[("ScheduledMinTasks", "3")], ..USUAL }).await;
+    run.minutes(2).await;
+    assert_eq!(run.most(|s| s.running), 0);
+    run.schedule("RaiseFloor");
+    run.minutes(4).await;
+    assert_eq!(run.fleet.running(), 3, "before the first picture: {:?}", run.history);
+    // Taken back and replaced: the floor is kept.
+    run.interrupt();
+    run.burst(50, 5).await;
+    run.until_idle(150).await;
+    assert_eq!(run.fleet.running(), 3, "{:?}", run.history);
+    run.schedule("LowerFloor");
+    run.until_idle(150).await;
+    assert_eq!(run.fleet.running(), 0);
+    nothing(&run.verdict().await);
+}
+
+/// Half a minute's work for a real task.
+const LARGE: &str = "resized=5000x4000,progressive,444; thumbs=192x192";
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_protected_task_finishes_long_pictures_and_is_stopped_when_it_has_nothing_to_do() {
     // Longer than the stop timeout of this run, so that being stopped in the middle would show.
-    let settings = [
-        ("LONGSHORE_RENDITIONS", "resized=5000x4000,progressive,444; thumbs=192x192"),
-        ("LONGSHORE_TASK_PROTECTION", "auto"),
-    ];
-    let mut run = Run::with((5000, 4000), Some(Duration::from_secs(2)), &settings).await;
+    let given = [("Renditions", LARGE), ("TaskProtection", "auto")];
+    let grace = Some(Duration::from_secs(2));
+    let mut run = Run::with(Plan { size: (5000, 4000), given: &given, grace, ..USUAL }).await;
     run.fleet.offers_protection = true;
     run.pinned = Some(1);
     run.upload(6).await;
@@ -155,11 +186,9 @@ async fn stopped_in_mid_work(mut run: Run, image: Image, uploads: usize) -> Vec<
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_pictures_against_a_short_stop_timeout_are_caught() {
     // Half a minute a picture is nothing to a worker that counts with two minutes, but it is killed before.
-    let settings = [
-        ("LONGSHORE_RENDITIONS", "a=5000x4000,progressive,444; thumbs=192x192"),
-        ("LONGSHORE_STOP_TIMEOUT", "120s"),
-    ];
-    let run = Run::with((5000, 4000), Some(Duration::from_millis(300)), &settings).await;
+    let (given, settings) = ([("Renditions", LARGE)], [("LONGSHORE_STOP_TIMEOUT", "120s")]);
+    let grace = Some(Duration::from_millis(300));
+    let run = Run::with(Plan { size: (5000, 4000), given: &given, settings: &settings, grace }).await;
     let wrong = stopped_in_mid_work(run, Image::Good, 2).await;
     assert!(wrong.iter().any(|w| w.contains("signal: 9")), "{wrong:#?}");
 }
@@ -174,4 +203,41 @@ async fn a_worker_that_ignores_sigterm_is_caught() {
 async fn a_worker_that_drops_everything_on_sigterm_is_caught() {
     let wrong = stopped_in_mid_work(Run::new().await, Image::DropsEverything, 15).await;
     assert!(wrong.iter().any(|w| w.contains("messages are hidden and no task is there")), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_tasks_than_allowed_are_caught() {
+    let mut run = Run::new().await;
+    run.pinned = Some(run.rules.max + 1);
+    run.minutes(4).await;
+    let wrong = run.verdict().await;
+    assert!(wrong.iter().any(|w| w.contains("5 tasks run, not 0 to 4")), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_letters_and_ends_that_should_not_be_are_caught() {
+    let mut run = Run::new().await;
+    run.pinned = Some(1);
+    run.upload(3).await;
+    run.minutes(3).await;
+    run.stage.wait_until_empty().await;
+    let s3 = &run.stage.world.s3;
+    s3.delete_object().bucket(&run.stage.output).key("thumbs/p0.jpg").send().await.unwrap();
+    s3.put_object().bucket(&run.stage.output).key("thumbs/p9.jpg").send().await.unwrap();
+    let letter = run.stage.message(&[run.stage.record("p1.jpg", "e", "01")]);
+    run.stage.world.sqs.send_message().queue_url(&run.stage.dlq).message_body(letter).send().await.unwrap();
+    run.good.push("p3.jpg".into());
+    run.fleet.kill_one();
+    run.minute().await;
+    let wrong = run.verdict().await;
+    for line in [
+        "thumbs/p0.jpg was never made",
+        "nobody asked for thumbs/p9.jpg",
+        "thumbs/p9.jpg is half a picture",
+        "p1.jpg has -1 dead letters too few",
+        "resized/p3.jpg was never made",
+        "a task ended with signal: 9 (SIGKILL), not no end by itself",
+    ] {
+        assert!(wrong.iter().any(|w| w.starts_with(line)), "no {line:?} in {wrong:#?}");
+    }
 }

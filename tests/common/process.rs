@@ -1,5 +1,6 @@
 //! The real binary, as a process of its own.
 
+use super::LIMIT;
 use super::stage::Stage;
 use longshore::local::s3;
 use std::io::{BufRead, BufReader, Read};
@@ -122,6 +123,14 @@ impl Process {
             assert!(Instant::now() < deadline, "still running; the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The log of a process that has ended, with its last line.
+    pub fn whole_log(&mut self) -> String {
+        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+            self.seen.push(line);
+        }
+        self.seen.join("\n")
     }
 
     pub fn log(&mut self) -> String {

@@ -65,8 +65,6 @@ impl Math {
 pub struct Rules {
     pub min: u64,
     pub max: u64,
-    /// Seconds between SIGTERM and SIGKILL.
-    pub stop_timeout: u64,
     target: f64,
     backlog: Math,
     /// In minutes.
@@ -96,7 +94,6 @@ impl Rules {
         Self {
             min: whole(&bounds["MinCapacity"]),
             max: whole(&bounds["MaxCapacity"]),
-            stop_timeout: whole(&stack.container()["StopTimeout"]),
             target: whole(&tracking["TargetValue"]) as f64,
             backlog: Math::read(&tracking["CustomizedMetricSpecification"]["Metrics"]),
             out_cooldown: minutes(&tracking["ScaleOutCooldown"]),
@@ -109,6 +106,12 @@ impl Rules {
             last_in: None,
             last_wake: None,
         }
+    }
+
+    /// What a schedule says to the scalable target.
+    pub fn register(&mut self, schedule: &Value) {
+        let said: Value = serde_json::from_str(schedule["Target"]["Input"].as_str().unwrap()).unwrap();
+        self.min = said["MinCapacity"].as_u64().unwrap();
     }
 
     /// How many tasks are wanted after this minute.
