@@ -7,6 +7,8 @@
 #[path = "template/mod.rs"]
 mod template;
 
+use clap::CommandFactory;
+use longshore::cli::Cli;
 use std::collections::{BTreeMap, BTreeSet};
 use template::{Stack, checks, list, sets, text, walk, world};
 
@@ -53,8 +55,8 @@ fn roles_have_exactly_what_is_needed() {
 #[test]
 fn what_cannot_work_is_refused_before_anything_is_made() {
     let template = template::template();
-    for (given, why) in sets::refused() {
-        let refused = Stack::resolve(&template, "refused", world::IRELAND, given);
+    for (place, given, why) in sets::refused() {
+        let refused = Stack::resolve(&template, "refused", place, given);
         let line = refused.err().unwrap_or_else(|| panic!("{given:?} is taken"));
         assert!(line.replace("the parameter ", "").contains(why), "{line:?} does not say {why:?}");
     }
@@ -137,6 +139,30 @@ fn a_second_stack_can_stand_beside_it() {
 /// A schedule names its group by reference; that is no name given by hand.
 fn is_reference(stack: &Stack, value: &serde_json::Value) -> bool {
     stack.has("ScheduleGroup") && *value == stack.value("ScheduleGroup", "")
+}
+
+/// What people are told to run is there to be run.
+#[test]
+fn only_commands_that_exist_are_named() {
+    let source = template::source();
+    let told = source.lines().filter(|l| l.contains("Description: "));
+    let mut named = 0;
+    for line in told {
+        for (at, _) in line.match_indices("longshore ") {
+            let mut command = Cli::command();
+            let words = line[at..].split(' ').skip(1).map(|w| w.trim_matches(|c: char| !c.is_alphanumeric()));
+            // As far as there are subcommands: the next word must be one.
+            for word in words {
+                if command.get_subcommands().next().is_none() {
+                    break;
+                }
+                let next = command.find_subcommand(word).cloned();
+                command = next.unwrap_or_else(|| panic!("there is no {word:?}: {line}"));
+            }
+            named += 1;
+        }
+    }
+    assert!(named > 0, "nobody is told of a command");
 }
 
 #[test]

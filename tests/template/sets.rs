@@ -1,6 +1,6 @@
 //! The sets of parameters that the template is resolved for.
 
-use super::world::{BEIJING, IRELAND, Place};
+use super::world::{BEIJING, IRELAND, NINGXIA, Place};
 
 pub type Set = (&'static str, Place, &'static [(&'static str, &'static str)]);
 
@@ -62,7 +62,13 @@ pub fn all() -> Vec<Set> {
         (
             "ec2, filled up",
             IRELAND,
-            &[IMAGE, ("Compute", "EC2"), ("Placement", "binpack"), ("EnableExec", "true")],
+            &[
+                IMAGE,
+                ("Compute", "EC2"),
+                ("Placement", "binpack"),
+                ("EnableExec", "true"),
+                ("InterfaceEndpoints", "true"),
+            ],
         ),
         (
             "eventbridge and spot",
@@ -96,17 +102,21 @@ pub fn all() -> Vec<Set> {
     ]
 }
 
+type Refused = (Place, &'static [(&'static str, &'static str)], &'static str);
+
 /// What must be refused before anything is made, and a word of why.
-pub fn refused() -> Vec<(&'static [(&'static str, &'static str)], &'static str)> {
+pub fn refused() -> Vec<Refused> {
     vec![
-        (&[], "Image is missing"),
-        (&[IMAGE, ("VpcId", "vpc-0a1b2c3d4e5f60718")], "VpcId needs SubnetIds"),
-        (&[IMAGE, ("SubnetIds", "subnet-0a1b2c3d4e5f60718")], "SubnetIds need VpcId"),
-        (&[IMAGE, ("OnDemandWeight", "0")], "cannot both be 0"),
-        (&[IMAGE, ("Suffixes", "jpg")], "does not match"),
-        (&[IMAGE, ("TaskSize", "256/4096")], "not one of"),
-        (&[IMAGE, ("StopTimeout", "121")], "out of bounds"),
-        (&[IMAGE, ("VisibilityTimeout", "10")], "out of bounds"),
-        (&[IMAGE, ("ScheduleStart", "every morning")], "does not match"),
+        (IRELAND, &[], "Image is missing"),
+        (IRELAND, &[IMAGE, ("VpcId", "vpc-0a1b2c3d4e5f60718")], "VpcId needs SubnetIds"),
+        (IRELAND, &[IMAGE, ("SubnetIds", "subnet-0a1b2c3d4e5f60718")], "SubnetIds need VpcId"),
+        (IRELAND, &[IMAGE, ("OnDemandWeight", "0")], "cannot both be 0"),
+        (IRELAND, &[IMAGE, ("Suffixes", "jpg")], "does not match"),
+        (IRELAND, &[IMAGE, ("TaskSize", "256/4096")], "not one of"),
+        (IRELAND, &[IMAGE, ("StopTimeout", "121")], "out of bounds"),
+        (IRELAND, &[IMAGE, ("VisibilityTimeout", "10")], "out of bounds"),
+        (IRELAND, &[IMAGE, ("ScheduleStart", "every morning")], "does not match"),
+        (BEIJING, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),
+        (NINGXIA, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),
     ]
 }

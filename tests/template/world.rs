@@ -11,6 +11,7 @@ pub struct Place {
 pub const IRELAND: Place = Place { partition: "aws", region: "eu-west-1", url_suffix: "amazonaws.com" };
 pub const BEIJING: Place =
     Place { partition: "aws-cn", region: "cn-north-1", url_suffix: "amazonaws.com.cn" };
+pub const NINGXIA: Place = Place { region: "cn-northwest-1", ..BEIJING };
 
 pub const ACCOUNT: &str = "111122223333";
 pub const STACK: &str = "pictures";

@@ -110,10 +110,9 @@ fn service(stack: &Stack, wrong: &mut Vec<String>) {
     let names = [stack.value("DeadLetterAlarm", "")];
     let on = alarms["Enable"] == true && alarms["Rollback"] == true && texts(&alarms["AlarmNames"]) == names;
     want(wrong, on, || format!("no rollback on dead letters: {alarms}"));
-    let percent = number(&deployment["MinimumHealthyPercent"]);
-    want(wrong, percent <= 100 && number(&deployment["MaximumPercent"]) > percent, || {
-        "deployments hang".into()
-    });
+    // As many new tasks beside the old ones, and only then fewer: one task has no half.
+    let percents = ["MinimumHealthyPercent", "MaximumPercent"].map(|name| number(&deployment[name]));
+    want(wrong, percents == [100, 200], || format!("deployments between {percents:?} percent"));
     let exec = text(&service["EnableExecuteCommand"]).unwrap_or_default();
     want(wrong, exec == stack.parameter("EnableExec"), || format!("ECS Exec is {exec}"));
     // Providers must be the cluster's before the service names them, and its own until it is gone.

@@ -1,5 +1,6 @@
 //! Nothing comes in; what must go out can.
 
+use super::compute::on_ec2;
 use super::want;
 use crate::template::{Stack, list, text, texts, walk};
 use serde_json::{Value, json};
@@ -77,6 +78,10 @@ fn endpoints(stack: &Stack, own: bool, vpc: &str, wrong: &mut Vec<String>) {
     }
     named.sort();
     let wanted: Vec<String> = match stack.parameter("InterfaceEndpoints") {
+        // An instance's agent calls ECS over the VPC; Fargate's does not.
+        "true" if on_ec2(stack) => {
+            ["ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "sqs"].map(service).into()
+        }
         "true" => ["ecr.api", "ecr.dkr", "logs", "sqs"].map(service).into(),
         _ => Vec::new(),
     };

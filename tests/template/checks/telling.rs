@@ -107,6 +107,8 @@ fn topic_policy(stack: &Stack, wrong: &mut Vec<String>) {
     let alarms = stack.place.arn("cloudwatch", "alarm:*");
     let alarm = of("cloudwatch.amazonaws.com").filter(publishes);
     want(wrong, alarm.is_some_and(|s| source(s, "ArnLike") == alarms), || "alarms cannot be told".into());
+    let account = alarm.map(|s| &s["Condition"]["StringEquals"]["aws:SourceAccount"]);
+    want(wrong, account.is_some_and(|a| a == world::ACCOUNT), || "any account's alarms are told".into());
     let rule = stack.value("StateChangeRule", "Arn");
     let event = of("events.amazonaws.com").filter(publishes);
     want(wrong, event.is_some_and(|s| source(s, "ArnEquals") == rule), || "events cannot be told".into());
