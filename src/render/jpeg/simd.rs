@@ -4,6 +4,7 @@
 //! compiler vectorises with 256-bit registers and uses three-operand shifts and bit counts. There is
 //! no other version of the source, and no floating-point contraction: results are the same bit for bit.
 
+#[cfg(target_arch = "x86_64")]
 use super::super::processor;
 
 /// A loop worth compiling twice. `run` and what it calls in its loops must be `#[inline(always)]`:

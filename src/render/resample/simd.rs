@@ -2,6 +2,7 @@
 //!
 //! It makes what [`Passes::take`] makes, bit for bit, 16 lanes of 16 bits at a time.
 
+#[cfg(target_arch = "x86_64")]
 use super::super::processor;
 use super::passes::Passes;
 
