@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
 mod common;
+#[path = "faults/harness/tls.rs"]
+mod tls;
 
 use common::pictures::{assert_shows, jpeg, picture};
 use common::stage::Stage;
@@ -9,6 +11,10 @@ use common::{LIMIT, unique, wait_for};
 use longshore::local::s3;
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use tls::Tls;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 fn image() -> String {
     std::env::var("LONGSHORE_TEST_IMAGE").expect("LONGSHORE_TEST_IMAGE names the image; see docker/test")
@@ -33,6 +39,11 @@ struct Container {
 
 impl Container {
     fn start(stage: &Stage, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(stage, settings, &[])
+    }
+
+    /// With options for `docker run`.
+    fn start_with(stage: &Stage, settings: &[(&str, &str)], options: &[&str]) -> Self {
         let name = unique("longshore-test");
         // The container shares the host's network, and its port with other tests.
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -52,6 +63,7 @@ impl Container {
         let mut run = vec!["run", "--detach", "--name", &name, "--network", "host", "--memory", "512m"];
         run.extend(["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
         run.extend(environment.iter().map(String::as_str));
+        run.extend(options);
         let image = image();
         run.push(&image);
         said(&run);
@@ -127,6 +139,96 @@ async fn docker_stop_in_mid_job_ends_well_and_hides_nothing() {
     let outputs = stage.output_keys().await.len() as u64;
     assert_eq!((outputs % 2, outputs / 2 + visible), (0, 40), "whole or not begun\n{log}");
     assert!(visible > 0, "it was stopped too late to tell\n{log}");
+}
+
+/// A file out of the image, in a folder that is removed when dropped.
+fn taken_out(path: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let container = Container { name: unique("longshore-test") };
+    said(&["create", "--name", &container.name, &image()]);
+    let file = folder.path().join("file").display().to_string();
+    said(&["cp", &format!("{}:{path}", container.name), &file]);
+    (folder, file)
+}
+
+#[test]
+fn the_binary_needs_nothing_of_an_image_and_has_no_symbols() {
+    let (_folder, file) = taken_out("/usr/local/bin/longshore");
+    let ask = ["--wide", "--file-header", "--program-headers", "--section-headers", "--dynamic"];
+    let output = Command::new("readelf").args(ask).arg(&file).output().expect("binutils, beside the linker");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stdout);
+    let kind = told.lines().find(|l| l.trim_start().starts_with("Type:")).unwrap_or_default();
+    assert!(kind.contains("DYN"), "can be put at any address: {kind}");
+    assert!(told.lines().any(|l| l.contains("FLAGS_1") && l.contains("PIE")), "a program: {told}");
+    for absent in ["INTERP", "(NEEDED)", ".symtab", ".debug_info"] {
+        assert!(!told.contains(absent), "it has {absent}:\n{told}");
+    }
+}
+
+#[test]
+fn the_image_says_what_runs_and_nothing_of_its_health() {
+    for image in [image(), std::env::var("LONGSHORE_TEST_SHELL_IMAGE").unwrap_or_default()] {
+        if image.is_empty() {
+            continue;
+        }
+        let config = said(&["image", "inspect", "--format", "{{json .Config}}", &image]);
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        // Not through a shell, which would keep SIGTERM for itself.
+        assert_eq!(config["Entrypoint"], serde_json::json!(["longshore", "work"]), "{image}");
+        assert!(config["Cmd"].is_null(), "{image}: {config}");
+        assert_eq!(config["User"], "10001:10001", "{image}");
+        // ECS looks at the task definition's.
+        assert!(config["Healthcheck"].is_null(), "{image}: {config}");
+    }
+}
+
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+#[test]
+fn the_certificates_in_the_image_are_ones_that_a_client_takes() {
+    let (_folder, file) = taken_out(BUNDLE);
+    let bundle = std::fs::read(file).unwrap();
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bundle) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    assert!(roots.len() > 50, "{} authorities", roots.len());
+}
+
+/// AWS is reached by TLS only, and names are looked up: both must work in an image with nothing in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_container_trusts_whom_its_bundle_names_and_nobody_else() {
+    let stage = Stage::new().await;
+    let behind = stage.world.endpoint.trim_start_matches("http://").parse().unwrap();
+    let tls = Tls::expired_in_front_of(behind).await;
+    tls.renew();
+    let settings = [("AWS_ENDPOINT_URL", tls.endpoint.as_str())];
+    send(&stage, "p.jpg", jpeg(&picture(600, 400))).await;
+    let stranger = Container::start(&stage, &settings);
+    wait_for("a refusal", LIMIT, || async { stranger.log().contains("certificate").then_some(()) }).await;
+    assert!(stage.output_keys().await.is_empty(), "{}", stranger.log());
+    drop(stranger);
+    let bundle = format!("--volume={}:{BUNDLE}:ro", tls.authorities().display());
+    let container = Container::start_with(&stage, &settings, &[&bundle]);
+    stage.output("resized/p.jpg").await;
+    let (code, log) = container.stop();
+    assert_eq!(code, "0", "{log}");
+}
+
+/// `WORKER_BASE` may be any image: the worker brings all that it needs.
+#[test]
+fn the_worker_runs_on_another_base() {
+    let image = std::env::var("LONGSHORE_TEST_BASED_IMAGE").unwrap_or_default();
+    if image.is_empty() {
+        println!("NOT RUN here: no image on another base was named");
+        return;
+    }
+    let script = "cat /etc/os-release; longshore --version; id -u";
+    let lines = said(&["run", "--rm", "--entrypoint", "/bin/bash", &image, "-euc", script]);
+    assert!(lines.contains("Debian"), "{lines}");
+    assert!(lines.contains("\nlongshore "), "{lines}");
+    assert!(lines.ends_with("\n10001"), "{lines}");
 }
 
 #[test]
