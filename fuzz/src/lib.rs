@@ -1,9 +1,10 @@
 //! The image engine under bytes that nobody would write.
 //!
 //! ```text
-//! cargo install cargo-fuzz --locked --version 0.13.1
+//! cargo install cargo-fuzz --locked --version 0.13.2
 //! cd fuzz
-//! cargo run --release --bin seeds -- corpus                 # what to start from: files the project makes
+//! cargo run --release --bin seeds -- corpus                 # what to start from: files the project makes,
+//! tar -C corpus -xzf found/decoder.tar.gz                   # and what was found to reach further
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --no-trace-compares decoder -- -timeout=10 -rss_limit_mb=512 -max_len=16384
 //! ```
 //!

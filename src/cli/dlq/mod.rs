@@ -105,6 +105,6 @@ pub fn run(args: &Args) -> u8 {
                 redrive::drop(&letters, &selection, *dry_run, *yes, common.json, stop).await
             }
         };
-        done.unwrap_or_else(|e| failed(e))
+        done.unwrap_or_else(failed)
     })
 }
