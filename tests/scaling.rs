@@ -141,7 +141,7 @@ const LARGE: &str = "resized=5000x4000,progressive,444; thumbs=192x192";
 async fn a_protected_task_finishes_long_pictures_and_is_stopped_when_it_has_nothing_to_do() {
     // Longer than the stop timeout of this run, so that being stopped in the middle would show.
     let given = [("Renditions", LARGE), ("TaskProtection", "auto")];
-    let grace = Some(Duration::from_secs(2));
+    let grace = Some(Duration::from_secs(4));
     let mut run = Run::with(Plan { size: (5000, 4000), given: &given, grace, ..USUAL }).await;
     run.fleet.offers_protection = true;
     run.pinned = Some(1);
