@@ -123,6 +123,11 @@ pub fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> 
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
+/// Whether an error code says that the queue is not there, in any of the protocols of SQS.
+pub fn is_missing_queue(code: &str) -> bool {
+    code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")
+}
+
 /// An SDK error in one line: what the service said, or what kept us from asking it.
 pub fn explain<E, R>(error: &SdkError<E, R>) -> String
 where

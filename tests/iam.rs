@@ -12,7 +12,7 @@ mod template;
 
 use account::{Account, Session};
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore, run};
+use common::process::{Process, longshore, run_aside};
 use common::stage::Stage;
 use common::{LIMIT, wait_for};
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn send_delivered_before(stage: &Stage, turn: usize) {
 async fn verdicts(stage: &Stage, session: &Session, endpoint: &str) -> Vec<(String, String, String)> {
     let mut command = command(stage, session, endpoint);
     command.args(["config", "check", "--json"]).env("LONGSHORE_INPUT_BUCKETS", &stage.input);
-    let (_, text, errors) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    let (_, text, errors) = run_aside(command).await;
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let field = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
     let probes = lines.filter(|line| line.get("action").is_some());

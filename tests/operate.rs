@@ -5,7 +5,7 @@ mod common;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use common::pictures::{jpeg, picture};
-use common::process::{longshore, run};
+use common::process::{longshore, run_aside};
 use common::stage::Stage;
 use longshore::job::Outcome;
 use longshore::local::s3;
@@ -26,10 +26,8 @@ fn operator(stage: &Stage, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the command on a thread that may block, as the embedded servers run on this one.
 async fn told(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = operator(stage, arguments);
-    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+    run_aside(operator(stage, arguments)).await
 }
 
 fn json_lines(text: &str) -> Vec<Value> {
@@ -115,7 +113,7 @@ async fn mistakes_are_told_at_once() {
     let stage = Stage::new().await;
     let mut command = operator(&stage, &["dlq", "list", "--older-than", "soon"]);
     command.env_remove("LONGSHORE_QUEUE_URL");
-    let (code, _, errors) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    let (code, _, errors) = run_aside(command).await;
     assert_eq!(code, Some(2));
     assert!(errors.contains("--queue-url is missing") && errors.contains("--older-than"), "{errors}");
     let (code, _, errors) = told(&stage, &["backfill", "--since", "yesterday", "--rate", "0"]).await;
@@ -181,7 +179,7 @@ async fn checked(
     let mut command = operator(stage, &[&["config", "check"], arguments].concat());
     command.env("LONGSHORE_INPUT_BUCKETS", &stage.input).env("LONGSHORE_CACHE_CONTROL", "");
     spoil(&mut command);
-    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+    run_aside(command).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

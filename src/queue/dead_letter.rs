@@ -58,7 +58,7 @@ impl DeadLetters {
             );
         }
         send.send().await.map_err(|e| {
-            if aws::code(&e).is_some_and(|code| code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")) {
+            if aws::code(&e).is_some_and(aws::is_missing_queue) {
                 self.forget(&url);
             }
             Error::new(format!(
@@ -70,7 +70,8 @@ impl DeadLetters {
         Ok(())
     }
 
-    async fn url(&self) -> Result<String, Error> {
+    /// Where they go.
+    pub async fn url(&self) -> Result<String, Error> {
         let known = self.url.lock().expect("held for a clone only").clone();
         if let Some(url) = known {
             return Ok(url);
@@ -89,7 +90,7 @@ impl DeadLetters {
 }
 
 /// The dead-letter queue that a queue's redrive policy names.
-pub async fn find(clients: &Clients, queue_url: &str) -> Result<String, Error> {
+async fn find(clients: &Clients, queue_url: &str) -> Result<String, Error> {
     let remedy = "set LONGSHORE_DLQ_URL, or give the queue a redrive policy";
     let fail = |why: String| {
         Error::new(format!("cannot find the dead-letter queue of {}: {why} ({remedy})", queue_url))

@@ -4,7 +4,7 @@
 //! that is kept is made visible again at the end; after a crash it shows by itself.
 
 use super::sqs::{Entry, EntryError, Queue};
-use super::{dead_letter, sqs};
+use super::{DeadLetters, sqs};
 use crate::aws::{self, Clients};
 use crate::error::Error;
 use crate::event::{Event, Record};
@@ -80,10 +80,7 @@ impl Letters {
     ///
     /// The dead-letter queue is not to be found.
     pub async fn open(clients: Clients, queue_url: String, dlq_url: Option<String>) -> Result<Self, Error> {
-        let dlq_url = match dlq_url {
-            Some(url) => url,
-            None => dead_letter::find(&clients, &queue_url).await?,
-        };
+        let dlq_url = DeadLetters::new(clients.clone(), queue_url.clone(), dlq_url).url().await?;
         Ok(Self {
             queue: Queue::new(clients.clone(), queue_url),
             dlq: Queue::new(clients.clone(), dlq_url),

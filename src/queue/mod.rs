@@ -1,7 +1,7 @@
 //! The queue, as the worker sees it: receive, and (through [`keeper`]) hold, release and delete.
 
 mod book;
-pub mod dead_letter;
+mod dead_letter;
 pub mod keeper;
 pub mod letters;
 mod sqs;

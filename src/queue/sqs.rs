@@ -249,9 +249,7 @@ where
 {
     let line = aws::explain(error);
     let remedy = match aws::code(error).unwrap_or_default() {
-        code if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") => {
-            "check --queue-url and the region"
-        }
+        code if aws::is_missing_queue(code) => "check --queue-url and the region",
         code if code.contains("AccessDenied") => {
             "allow sqs:ReceiveMessage on this queue to the worker's role"
         }

@@ -28,6 +28,7 @@ pub struct Suspect(Arc<watch::Sender<usize>>);
 /// The leave to run now, and the note that a suspect does, until dropped.
 pub type Entered = (Inside, Option<Suspect>);
 
+/// The leave itself: with others, or alone.
 #[derive(Debug)]
 #[allow(dead_code)] // held, never read
 pub enum Inside {

@@ -146,6 +146,11 @@ impl Drop for Process {
     }
 }
 
+/// As [`run`], on a thread that may block: the embedded servers may run on this one.
+pub async fn run_aside(mut command: Command) -> (Option<i32>, String, String) {
+    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+}
+
 /// Runs to the end: exit code, standard output, standard error.
 pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -2,10 +2,8 @@
 //! itself when it is mended. Nothing moves to the dead-letter queue for it.
 
 use crate::harness::scenario::eventually;
-use crate::harness::{Fault, Operation, Scenario, lasting, on};
+use crate::harness::{Fault, Operation, PATIENCE, Scenario, lasting, on};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn nothing_passes(operation: Operation, status: u16, code: &'static str) {
     let scenario = Scenario::with_receives(5).await;

@@ -2,12 +2,10 @@
 
 use crate::harness::ecs::{Agent, Role};
 use crate::harness::scenario::eventually;
-use crate::harness::{Expected, Fault, Offset, Operation, Scenario, lasting, on};
+use crate::harness::{Expected, Fault, Offset, Operation, PATIENCE, Scenario, lasting, on};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(60);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn clock_twenty_minutes_off() {
     for offset in [Offset::Ahead(20 * MINUTE), Offset::Behind(20 * MINUTE)] {

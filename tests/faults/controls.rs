@@ -2,10 +2,8 @@
 
 use crate::harness::picture::{self, MADE};
 use crate::harness::scenario::eventually;
-use crate::harness::{Expected, Fate, Fault, Operation, Scenario, Upload, on};
+use crate::harness::{Expected, Fate, Fault, Operation, PATIENCE, Scenario, Upload, on};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the checks say, without a panic.
 async fn broken(scenario: &Scenario) -> String {

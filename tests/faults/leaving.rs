@@ -3,14 +3,12 @@
 use crate::harness::invariants::unsettled;
 use crate::harness::scenario::eventually;
 use crate::harness::worker::STOP_TIMEOUT;
-use crate::harness::{Fault, Operation, Scenario, on};
+use crate::harness::{Fault, Operation, PATIENCE, Scenario, on};
 use crate::runs::{kill_again_and_again, rolling_restart};
 use std::time::{Duration, Instant};
 
 /// Draining ends 5 s before the stop timeout.
 const BUDGET: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(60);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_a_parked_poll() {
     let scenario = Scenario::new().await;

@@ -1,14 +1,12 @@
 //! Messages that can never work: where they go, what is told of them, and what is not.
 
 use crate::harness::ecs::{Agent, Role};
-use crate::harness::{Expected, Fault, Operation, Scenario, on};
+use crate::harness::{Expected, Fault, Operation, PATIENCE, Scenario, on};
 use aws_sdk_sqs::types::QueueAttributeName;
 use longshore::local::s3;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_tell_why_and_hold_no_secrets() {

@@ -2,10 +2,8 @@
 
 use crate::harness::picture::{self, MADE};
 use crate::harness::scenario::eventually;
-use crate::harness::{Expected, Fate, Fault, Operation, Scenario, on};
+use crate::harness::{Expected, Fate, Fault, Operation, PATIENCE, Scenario, on};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The upload that both renditions of a key show now.
 async fn shown(scenario: &Scenario, key: &str) -> u32 {

@@ -3,12 +3,10 @@
 
 use crate::harness::scenario::eventually;
 use crate::harness::tls::Tls;
-use crate::harness::{Fault, Operation, Scenario, Worker, lasting, on};
+use crate::harness::{Fault, Operation, PATIENCE, Scenario, Worker, lasting, on};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a worker into an outage, and lifts it.
 async fn outage<B, E>(begin: impl FnOnce(Arc<Worker>) -> B, end: impl FnOnce(Arc<Worker>) -> E)

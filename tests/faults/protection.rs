@@ -1,10 +1,8 @@
 //! ECS task scale-in protection: a courtesy that must never be in the way.
 
 use crate::harness::ecs::{Agent, Protection};
-use crate::harness::{Fault, Offset, Operation, Scenario, on};
+use crate::harness::{Fault, Offset, Operation, PATIENCE, Scenario, on};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn first_receive(scenario: &Scenario) -> Option<Duration> {
     scenario.log.find(|e| e.call.operation == Operation::Receive).map(|e| e.at)

@@ -1,12 +1,10 @@
 //! SQS in trouble: lost replies, partial failures, throttling, outages.
 
 use crate::harness::scenario::eventually;
-use crate::harness::{Expected, Fault, Operation, Scenario, lasting, on};
+use crate::harness::{Expected, Fault, Operation, PATIENCE, Scenario, lasting, on};
 use aws_sdk_sqs::types::QueueAttributeName;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often each message was received, as SQS counts.
 fn most_receives(scenario: &Scenario) -> u64 {

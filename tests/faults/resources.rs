@@ -1,13 +1,11 @@
 //! Places, CPU, and messages that take the process with them.
 
 use crate::harness::strain::{Hog, MemoryLimit};
-use crate::harness::{Expected, Fate, Fault, Operation, Scenario, lasting, on, whole};
+use crate::harness::{Expected, Fate, Fault, Operation, PATIENCE, Scenario, lasting, on, whole};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_hoarding() {

@@ -1,9 +1,9 @@
 //! Every permission that the worker needs, tried one by one with requests that change nothing: AWS asks
 //! for the permission first, and only then finds that there is nothing to do.
 
-use crate::aws::{Clients, code, explain};
+use crate::aws::{Clients, code, explain, is_missing_queue};
 use crate::config::Config;
-use crate::queue::dead_letter;
+use crate::queue::DeadLetters;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -96,11 +96,8 @@ async fn queue(config: &Config, clients: &Clients) -> Vec<Probe> {
 }
 
 async fn dead_letters(config: &Config, clients: &Clients) -> Vec<Probe> {
-    let found = match &config.dlq_url {
-        Some(url) => Ok(url.clone()),
-        None => dead_letter::find(clients, &config.queue_url).await,
-    };
-    let (url, verdict) = match found {
+    let letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    let (url, verdict) = match letters.url().await {
         Err(why) => ("the dead-letter queue".into(), Verdict::Unclear(why.to_string())),
         Ok(url) => {
             // A message without a body is no message.
@@ -147,13 +144,7 @@ where
         // A HEAD has no body that could name the code.
         Some(401 | 403) => Verdict::Denied(if name.is_empty() { "403".into() } else { why }),
         Some(_) if is_denial(&name) => Verdict::Denied(why),
-        Some(_)
-            if name.ends_with("NonExistentQueue")
-                || name == "QueueDoesNotExist"
-                || name == "NoSuchBucket" =>
-        {
-            Verdict::Missing(why)
-        }
+        Some(_) if is_missing_queue(&name) || name == "NoSuchBucket" => Verdict::Missing(why),
         // Only a HEAD of a bucket says so without a code, or with this one.
         Some(404) if name.is_empty() || name == "NotFound" => {
             Verdict::Missing("there is no such bucket".into())

@@ -37,6 +37,9 @@ pub mod strain;
 pub mod tls;
 pub mod worker;
 
+/// How long a scenario waits for what must come: it does in a moment, but not on a machine that is busy.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub use ledger::{Expected, Fate, Upload};
 pub use proxy::call::Operation;
 pub use proxy::rule::{Fault, on, on_s3};
