@@ -1,4 +1,4 @@
-//! Memory is bounded by what the header says: counted allocation by allocation, which only a test program
+//! Memory is bounded by what the header says, and no thread is started: counted allocation by allocation, which only a test program
 //! of its own can do.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
@@ -8,6 +8,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use longshore::render::jpeg::{self, Scratch};
 use longshore::render::{IccMode, Limits, Settings, memory_bound, render, spec};
 use peak_alloc::PeakAlloc;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io::Cursor;
 
 #[path = "common/pictures.rs"]
@@ -176,4 +177,15 @@ fn memory_stays_within_what_the_header_says() {
     let progressive = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, true, 20).bytes;
     let (taken, rendered) = most(|| render(&progressive, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)));
     assert!(rendered.is_ok() && taken + (progressive.len() as u64) < 60_000_000, "{taken} bytes taken");
+
+    // All of it on the thread that asks: what the process spends meanwhile is what this thread spends.
+    let spent = || [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime].map(|clock| seconds(clock_gettime(clock)));
+    let before = spent();
+    render(&progressive, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)).unwrap();
+    let [here, everywhere] = [0, 1].map(|clock| spent()[clock] - before[clock]);
+    assert!(here > 0.0 && everywhere <= 1.2 * here, "{here} s here, {everywhere} s on all threads");
+}
+
+fn seconds(time: Timespec) -> f64 {
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -196,3 +196,23 @@ async fn faults_do_what_they_say() {
         rule.end();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_poll_that_is_answered_later_has_the_message() {
+    let scenario = Scenario::new().await;
+    let (a, b) = (scenario.worker("a").await, scenario.worker("b").await);
+    let [through_a, through_b] = [&a, &b].map(|w| crate::common::connect(w.proxy.endpoint.clone(), None).sqs);
+    scenario.upload("m.jpg").await;
+    b.proxy.fault(on([Operation::Receive]), Fault::Delay(Duration::from_secs(3)));
+    let later = take(&scenario, &through_b);
+    let sooner = async {
+        scenario.until("b's poll", PATIENCE, || scenario.log.count(|e| e.worker == "b") == 1).await;
+        let receipt = take(&scenario, &through_a).await;
+        let change = through_a.change_message_visibility().queue_url(&scenario.stage.queue);
+        change.receipt_handle(&receipt).visibility_timeout(0).send().await.unwrap();
+    };
+    tokio::join!(later, sooner);
+    a.note_exit().await;
+    let told = broken(&scenario).await;
+    assert!(!told.contains("ended with 0"), "the message is b's: {told}");
+}

@@ -44,9 +44,12 @@ pub fn check(exchanges: &[Exchange], exits: &[Exit], terms: &Terms) -> Vec<Strin
 fn check_one(exchanges: &[Exchange], exit: &Exit, terms: &Terms) -> Vec<String> {
     let name = format!("{}.{}", exit.worker, exit.life);
     let mut broken = Vec::new();
-    // The last delivery of each message decides who has it.
+    // The last delivery of each message decides who has it: of polls that wait side by side, the one that began
+    // first may be answered last.
     let mut last: HashMap<&str, Delivery<'_>> = HashMap::new();
-    for by in exchanges.iter().filter(|e| e.at <= exit.asked) {
+    let mut receives: Vec<&Exchange> = exchanges.iter().filter(|e| e.at <= exit.asked).collect();
+    receives.sort_by_key(|e| e.effect_at.unwrap_or(e.at));
+    for by in receives {
         for message in &by.messages {
             last.insert(&message.id, Delivery { message, by });
         }
