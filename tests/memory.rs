@@ -169,6 +169,32 @@ fn memory_stays_within_what_the_header_says() {
     let (taken, _) = most(|| render(&bomb, &settings("a=10x10", IccMode::Srgb)));
     assert!(taken < 64 << 20, "a profile took {taken} bytes");
 
+    // Sizes in a header that nothing follows: of a WebP chunk, and of a TIFF tag of as many bytes as the file has.
+    let chunk = |name: &[u8; 4], size: u32, data: &[u8]| [&name[..], &size.to_le_bytes(), data].concat();
+    let pixels = image::DynamicImage::from(image::RgbImage::new(16, 16));
+    let mut lossless = Vec::new();
+    pixels.write_to(&mut Cursor::new(&mut lossless), WebP).unwrap();
+    let extended = |more: Vec<u8>| {
+        // Flags: EXIF and ICC; 16 by 16 pixels, less one.
+        let vp8x = chunk(b"VP8X", 10, &[0x28, 0, 0, 0, 15, 0, 0, 15, 0, 0]);
+        let chunks = [vp8x, lossless[12..].to_vec(), more].concat();
+        [chunk(b"RIFF", chunks.len() as u32 + 4, b"WEBP"), chunks].concat()
+    };
+    assert!(render(&extended(Vec::new()), &settings("a=10x10", IccMode::Srgb)).is_ok());
+    let mut tiff = Vec::new();
+    pixels.write_to(&mut Cursor::new(&mut tiff), Tiff).unwrap();
+    let bombs = [
+        ("EXIF", extended(chunk(b"EXIF", 600 << 20, &[0; 4]))),
+        ("ICCP", extended(chunk(b"ICCP", 600 << 20, &[0; 4]))),
+        ("orientation", with_long_orientation(tiff, 8_000_000)),
+    ];
+    for (what, bomb) in bombs {
+        let settings = settings("a=10x10", IccMode::Srgb);
+        let (header, _) = most(|| memory_bound(&bomb, &settings));
+        let (taken, _) = most(|| render(&bomb, &settings));
+        assert!(header < 40 << 20 && taken < 40 << 20, "{what}: {header} and {taken} bytes");
+    }
+
     // The bound is worth something: a large baseline file needs little more than its renditions.
     let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;
     let bound = memory_bound(&large, &settings("thumbs=192x192", IccMode::Srgb)).unwrap();
@@ -179,11 +205,40 @@ fn memory_stays_within_what_the_header_says() {
     assert!(rendered.is_ok() && taken + (progressive.len() as u64) < 60_000_000, "{taken} bytes taken");
 
     // All of it on the thread that asks: what the process spends meanwhile is what this thread spends.
-    let spent = || [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime].map(|clock| seconds(clock_gettime(clock)));
+    let spent =
+        || [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime].map(|clock| seconds(clock_gettime(clock)));
     let before = spent();
     render(&progressive, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)).unwrap();
     let [here, everywhere] = [0, 1].map(|clock| spent()[clock] - before[clock]);
     assert!(here > 0.0 && everywhere <= 1.2 * here, "{here} s here, {everywhere} s on all threads");
+}
+
+/// An orientation of so many bytes, all of them there.
+fn with_long_orientation(mut tiff: Vec<u8>, bytes: u32) -> Vec<u8> {
+    assert_eq!(&tiff[..4], b"II*\0");
+    let at = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
+    let count = u16::from_le_bytes(tiff[at..at + 2].try_into().unwrap());
+    let entries = tiff[at + 2..][..usize::from(count) * 12].to_vec();
+    let (before, after): (Vec<[u8; 12]>, Vec<[u8; 12]>) = entries
+        .as_chunks()
+        .0
+        .iter()
+        .copied()
+        .partition(|entry| u16::from_le_bytes([entry[0], entry[1]]) < 0x112);
+    // The directory once more, at the end: tag, type BYTE, count, where; in the order of the tags.
+    let directory = tiff.len() as u32;
+    let values = directory + 2 + 12 * (u32::from(count) + 1) + 4;
+    let mut new = (count + 1).to_le_bytes().to_vec();
+    new.extend(before.concat());
+    new.extend([0x12, 1, 1, 0]);
+    new.extend(bytes.to_le_bytes());
+    new.extend(values.to_le_bytes());
+    new.extend(after.concat());
+    new.extend([0; 4]);
+    tiff[4..8].copy_from_slice(&directory.to_le_bytes());
+    tiff.extend(new);
+    tiff.resize(tiff.len() + bytes as usize, 1);
+    tiff
 }
 
 fn seconds(time: Timespec) -> f64 {

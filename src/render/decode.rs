@@ -8,7 +8,7 @@ use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
 use super::timed::Timed;
-use super::{IccMode, Limits, Scratch, note};
+use super::{IccMode, Limits, Scratch, note, webp};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
@@ -45,6 +45,9 @@ pub fn memory_bound(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<((u32, u32), u64), Rejection> {
+    if format == ImageFormat::WebP {
+        webp::check_chunks(bytes)?;
+    }
     let mut decoder = open(Timed::new(bytes, None), format, limits)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -57,21 +60,26 @@ pub fn memory_bound(
     };
     let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif() >= 5;
     let size = if turned { (height, width) } else { (width, height) };
-    let own = own_memory(&decoder, format);
+    let own = own_memory(&decoder, format, bytes.len());
     Ok((size, decoder.total_bytes().saturating_add(own).saturating_add(pixels * (flat + 1))))
 }
 
 /// What a decoder takes for itself.
-fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat) -> u64 {
+fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat, source: usize) -> u64 {
     let (width, height) = decoder.dimensions();
     let canvas = match format {
         ImageFormat::Png | ImageFormat::Bmp => 0,
         // Strips and tiles come as they are stored, and are copied.
         ImageFormat::Tiff => decoder.total_bytes(),
+        // A lossy one's data is copied, and once more in parts.
+        ImageFormat::WebP => u64::from(width) * u64::from(height) * 8 + 3 * source as u64,
         _ => u64::from(width) * u64::from(height) * 8,
     };
     canvas.saturating_add(DECODER)
 }
+
+/// The longest value of a TIFF tag that is read, in bytes as stored: in memory it takes 32 times as much.
+const TIFF_VALUE: u64 = 512 << 10;
 
 /// Reads the header.
 fn open(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
@@ -81,9 +89,14 @@ fn open(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<impl I
         allocations.max_alloc = Some(HEADER);
         reader.limits(allocations);
     }
-    let decoder = reader.into_decoder().map_err(|e| rejection(&e, HEADER))?;
+    let mut decoder = reader.into_decoder().map_err(|e| rejection(&e, HEADER))?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
+    if format == ImageFormat::Tiff {
+        let mut allocations = image::Limits::default();
+        allocations.max_alloc = Some(decoder.total_bytes().saturating_add(TIFF_VALUE));
+        decoder.set_limits(allocations).map_err(|e| rejection(&e, HEADER))?;
+    }
     Ok(decoder)
 }
 
@@ -94,25 +107,34 @@ pub fn decode(
     limits: &Limits,
     started: Instant,
 ) -> Result<Decoded, Rejection> {
+    if format == ImageFormat::WebP {
+        webp::check_chunks(bytes)?;
+    }
     let until = started.checked_add(limits.max_time);
-    read(Timed::new(bytes, until), format, limits)
+    read(bytes, until, format, limits)
         .map_err(|rejection| limits.check_time(started).err().unwrap_or(rejection))
 }
 
-fn read(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<Decoded, Rejection> {
-    let mut decoder = open(bytes, format, limits)?;
+fn read(
+    bytes: &[u8],
+    until: Option<Instant>,
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<Decoded, Rejection> {
+    let mut decoder = open(Timed::new(bytes, until), format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
     let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
     if needs > most {
         let detail = format!("decoding needs {needs} bytes, more than the limit of {most} (--max-pixels)");
         return Err(Rejection::new(Reason::PixelLimit, detail));
     }
-    let mut allocations = image::Limits::default();
-    let own = own_memory(&decoder, format);
-    allocations.max_alloc = Some(own);
-    decoder.set_limits(allocations).map_err(|e| rejection(&e, own))?;
+    // Under the limits of the header.
     let (icc, notes) = profile(&mut decoder);
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
+    let mut allocations = image::Limits::default();
+    let own = own_memory(&decoder, format, bytes.len());
+    allocations.max_alloc = Some(own);
+    decoder.set_limits(allocations).map_err(|e| rejection(&e, own))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e, own))?;
     Ok(Decoded { pixels: flatten(image), orientation, icc, notes })
 }

@@ -26,6 +26,7 @@ pub mod resample;
 mod sniff;
 pub mod spec;
 mod timed;
+mod webp;
 
 pub use colour::IccMode;
 pub use fit::fit;

@@ -192,7 +192,7 @@ impl Worker {
 
     /// Free places, at least one and at most ten: a message is asked for only when it can be started.
     /// None when it is time to stop.
-    async fn places(&self, jobs: &mut JoinSet<()>) -> Result<Option<Vec<OwnedSemaphorePermit>>, Broken> {
+    async fn places(&mut self, jobs: &mut JoinSet<()>) -> Result<Option<Vec<OwnedSemaphorePermit>>, Broken> {
         let one = loop {
             let semaphore = Arc::clone(&self.places);
             tokio::select! {
@@ -207,6 +207,7 @@ impl Worker {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     self.health.busy();
                     self.handler.breaker.make_room();
+                    self.protection.take().await;
                 }
             }
         };
@@ -219,7 +220,12 @@ impl Worker {
                     check(ended)?;
                 }
                 () = self.ready_for_more() => break,
-                () = tokio::time::sleep(Duration::from_secs(1)) => self.health.busy(),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    self.health.busy();
+                    if !jobs.is_empty() {
+                        self.protection.take().await;
+                    }
+                }
             }
         }
         let mut places = vec![one];

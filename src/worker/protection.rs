@@ -27,9 +27,8 @@ pub struct Protection {
     failing: bool,
 }
 
-/// For one request, from connecting to the last byte of the answer. Together with the gap that makes the two
-/// seconds.
-const LIMIT: Duration = Duration::from_secs(1);
+/// For one request, from connecting to the last byte of the answer. With the gap that is less than two seconds.
+const LIMIT: Duration = Duration::from_millis(900);
 const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
 /// Without protection and without a receive, so that ECS can pick this task.
 const GAP: Duration = Duration::from_secs(1);
@@ -62,7 +61,8 @@ impl Protection {
         }
     }
 
-    /// Before a receive: protected from now on, if ECS lets us; renewed when a quarter of it is over.
+    /// Before a receive, and while work is held: protected from now on, if ECS lets us; renewed when a quarter
+    /// of it is over.
     pub async fn take(&mut self) {
         let enough = Duration::from_secs(self.minutes * 45);
         let fresh = self.protected_until.is_some_and(|until| until > Instant::now() + enough);
@@ -88,7 +88,7 @@ impl Protection {
         let Some(endpoint) = &self.endpoint else { return false };
         let answer = tokio::time::timeout(LIMIT, put(endpoint, protect, self.minutes)).await;
         self.in_doubt = answer.is_err();
-        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} ms", LIMIT.as_millis())));
         match answer {
             Ok(()) => {
                 debug!(protect, "task scale-in protection is set");
@@ -140,7 +140,12 @@ fn judge(status: StatusCode, text: &str) -> Result<(), String> {
     let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     for (side, name) in [("failure", "Reason"), ("error", "Code")] {
         if let Some(why) = json[side][name].as_str() {
-            return Err(why.to_owned());
+            let remedy = if why.contains("AccessDenied") {
+                " (allow ecs:UpdateTaskProtection to the task's role)"
+            } else {
+                ""
+            };
+            return Err(format!("{why}{remedy}"));
         }
     }
     if status.is_success() && json["protection"].is_object() { Ok(()) } else { Err(format!("HTTP {status}")) }

@@ -48,6 +48,7 @@ async fn protection_that_fails_in_every_way() {
         Some(Protection::TaskNotValid),
         Some(Protection::GatewayTimeout),
         Some(Protection::Throttled),
+        Some(Protection::Denied),
         Some(Protection::Hangs),
         Some(Protection::Garbage),
         // Nobody listens.
@@ -75,6 +76,12 @@ async fn protection_that_fails_in_every_way() {
         scenario.until_empty(PATIENCE).await;
         let took = scenario.log.now().saturating_sub(sent);
         assert!(took <= Duration::from_secs(4), "{behaviour:?}: five pictures took {took:?}");
+        let word = if behaviour == Some(Protection::Denied) {
+            "allow ecs:UpdateTaskProtection to the task's role"
+        } else {
+            "no task scale-in protection"
+        };
+        assert!(worker.tail().contains(word), "{behaviour:?}: {}", worker.tail());
         scenario.finish().await;
     }
 }

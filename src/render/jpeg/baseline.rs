@@ -35,7 +35,10 @@ impl Reader<'_> {
     ) -> bool {
         let Some(lane) = batch[lane & (LANES - 1)..].first_chunk_mut() else { return false };
         cursor.refill(buffer);
-        let Some(difference) = self.dc.read(cursor, buffer) else { return false };
+        let Some(difference) = self.dc.read(cursor, buffer) else {
+            lane[0] = *prediction as i16;
+            return false;
+        };
         *prediction = prediction.wrapping_add(difference);
         lane[0] = *prediction as i16;
         let mut block = Block { ac: self.ac, lane, next: 1, from: 1 };
@@ -221,17 +224,18 @@ impl Work for BaselineScan<'_, '_> {
         let parts = self.scan.parts.len();
         let (across, down) = self.scan.mcus(self.frame);
         let mut cursor = self.cursor;
-        // The predictions after the last MCU that was certainly there.
-        let mut last = [0; 4];
+        // The predictions after the last MCU that was all there, and whether none was read since the last restart.
+        let (mut last, mut fresh) = ([0; 4], true);
         for row in 0..down {
             self.data.start_row(row)?;
             for _ in 0..across {
+                if !fresh && !self.data.is_over(&cursor) {
+                    last = progress.map(|part| part.prediction);
+                }
                 if self.data.is_restart_due() {
-                    if !self.data.lost {
-                        last = progress.map(|part| part.prediction);
-                    }
                     cursor = self.data.restart(cursor)?;
                     progress.iter_mut().for_each(|part| part.prediction = 0);
+                    fresh = true;
                 }
                 cursor = self.data.prepare(cursor)?;
                 self.data.count(1);
@@ -241,7 +245,7 @@ impl Work for BaselineScan<'_, '_> {
                         self.batches[block.batch][lane] = last[block.part] as i16;
                     }
                 } else {
-                    last = progress.map(|part| part.prediction);
+                    fresh = false;
                     for block in &blocks {
                         let part = &mut progress[block.part];
                         let lane = part.filled.wrapping_add(block.column);

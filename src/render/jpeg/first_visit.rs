@@ -29,25 +29,24 @@ impl Work for DcScan<'_> {
     fn run(mut self) -> Result<usize, Error> {
         let (across, down) = self.scan.mcus(self.frame);
         let mut predictions = [0i32; 4];
-        // Those after the last MCU that was certainly there.
-        let mut last = predictions;
+        // Those after the last MCU that was all there, and whether none was read since the last restart.
+        let (mut last, mut fresh) = (predictions, true);
         let mut cursor = self.cursor;
         let low = self.scan.low;
         for row in 0..down {
             self.data.start_row(row)?;
             for column in 0..across {
+                if !fresh && !self.data.is_over(&cursor) {
+                    last = predictions;
+                }
                 if self.data.is_restart_due() {
-                    if !self.data.lost {
-                        last = predictions;
-                    }
                     cursor = self.data.restart(cursor)?;
                     predictions = [0; 4];
+                    fresh = true;
                 }
                 cursor = self.data.prepare(cursor)?;
                 self.data.count(1);
-                if !self.data.lost {
-                    last = predictions;
-                }
+                fresh &= self.data.lost;
                 for (nth, part) in self.scan.parts.iter().enumerate() {
                     let store = &self.stores[part.component];
                     let (h, v) = self.scan.sampling(self.frame, part);

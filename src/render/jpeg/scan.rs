@@ -145,6 +145,12 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Whether the MCU before the cursor, or one before that, was not all there.
+    #[inline(always)]
+    pub(super) fn is_over(&self, cursor: &Cursor) -> bool {
+        self.lost || self.segment.is_spent(cursor)
+    }
+
     /// To be called before each MCU: true if a restart marker belongs here, so that [`Data::restart`] must be called.
     #[inline(always)]
     pub(super) fn is_restart_due(&self) -> bool {

@@ -296,6 +296,48 @@ fn what_is_missing_is_filled_from_what_came_last_and_what_came_before_is_whole()
 }
 
 #[test]
+fn whatever_came_last_fills_the_rest() {
+    let mut scratch = Scratch::new();
+    for (progressive, interval) in [(false, 0), (false, 1), (false, 2), (false, 3), (true, 1), (true, 2)] {
+        let Made { bytes: whole, components } = small(progressive, interval);
+        let scans: Vec<usize> =
+            (0..whole.len() - 1).filter(|&at| whole[at..].starts_with(&[0xFF, markers::SOS])).collect();
+        let end = scans.get(1).copied().unwrap_or(whole.len());
+        for cut in (scans[0] + end) / 2..scans[0] + (end - scans[0]) * 3 / 4 {
+            let part = decode_at(&whole[..cut], 8, &accepting(), &mut scratch).unwrap();
+            for (nth, (plane, (_, blocks))) in part.planes.planes.iter().zip(&components).enumerate() {
+                let corner = &plane.row(plane.height - 1)[plane.width - 2..];
+                let fill = flat(corner).expect("what is missing has no details");
+                // The mean of a block, also of one that only fills up the last MCU of a row.
+                let mean =
+                    |block: &[i16; 64]| 128.0 + f64::from(block[0]) * f64::from(fixture::DIVISORS[0]) / 8.0;
+                let mut came = blocks.iter().map(|block| mean(block).clamp(0.0, 255.0));
+                assert!(
+                    fill != 128 && came.any(|mean| (mean - f64::from(fill)).abs() <= 1.0),
+                    "{progressive} {interval} cut at {cut} of {end}: component {nth} is filled with {fill}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_of_no_table_leave_what_came_last() {
+    // A table that has a code of all ones for nobody: whatever follows is read again and again, and is bad.
+    let whole = small(false, 0).bytes;
+    let scan = whole.windows(2).position(|pair| pair == [0xFF, markers::SOS]).unwrap();
+    let middle = (scan + whole.len()) / 2;
+    let mut odd = whole[..middle].to_vec();
+    odd.extend([0xFF, 0].repeat((whole.len() - middle) / 2));
+    odd.extend([0xFF, 0xD9]);
+    let part = decode_at(&odd, 8, &accepting(), &mut Scratch::new()).unwrap();
+    assert_eq!(part.damage.unwrap().kind, DamageKind::Corrupt);
+    let luma = &part.planes.planes[0];
+    let fill = flat(&luma.row(luma.height - 1)[luma.width - 2..]).expect("nothing came");
+    assert!(fill != 128, "there was something before");
+}
+
+#[test]
 fn after_a_lost_interval_the_picture_goes_on_at_the_next_restart_marker() {
     let mut bytes = small(false, 1).bytes;
     let marker = |bytes: &[u8], code| bytes.windows(2).position(|pair| pair == [0xFF, code]).unwrap();

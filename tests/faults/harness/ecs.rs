@@ -25,6 +25,8 @@ pub enum Protection {
     /// The agent waits for ECS and gives up after 4 s.
     GatewayTimeout,
     Throttled,
+    /// The task's role may not.
+    Denied,
     /// Takes the request and never answers.
     Hangs,
     /// Answers with what is no JSON.
@@ -149,6 +151,7 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Fu
             reply(504, error("RequestTimeout"))
         }
         Protection::Throttled => reply(429, error("ThrottlingException")),
+        Protection::Denied => reply(400, error("AccessDeniedException")),
         Protection::Hangs => std::future::pending().await,
         Protection::Garbage => {
             Response::new(Full::new(Bytes::from_static(b"<html>not what you think</html>")))

@@ -1,0 +1,75 @@
+//! The chunks of a WebP file: their sizes, which a decoder takes memory for before it has read anything.
+//!
+//! RFC 9649, 2: `RIFF`, the file's size, `WEBP`, then chunks, each a name of four bytes, its size in 32 bits
+//! (little-endian), its data, and a byte of padding if that is odd. A frame of an animation (`ANMF`) holds
+//! chunks after 16 bytes of its own.
+
+use crate::error::{Reason, Rejection};
+
+const HEADER: usize = 12;
+const CHUNK_HEADER: usize = 8;
+const FRAME_HEADER: usize = 16;
+
+/// # Errors
+///
+/// A chunk says that it is longer than what holds it.
+pub fn check_chunks(file: &[u8]) -> Result<(), Rejection> {
+    let riff = file.get(4..8).map_or(0, size).saturating_add(CHUNK_HEADER);
+    check(file.get(HEADER..riff.min(file.len())).unwrap_or_default())
+}
+
+fn check(mut chunks: &[u8]) -> Result<(), Rejection> {
+    while let Some((header, rest)) = chunks.split_at_checked(CHUNK_HEADER) {
+        let (name, size) = (&header[..4], size(&header[4..]));
+        let Some(data) = rest.get(..size) else {
+            let name = String::from_utf8_lossy(name);
+            let detail =
+                format!("chunk {name:?} of the WebP file says {size} bytes, and {} follow", rest.len());
+            return Err(Rejection::new(Reason::Truncated, detail));
+        };
+        if name == b"ANMF" {
+            check(data.get(FRAME_HEADER..).unwrap_or_default())?;
+        }
+        chunks = rest.get(size + size % 2..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn size(bytes: &[u8]) -> usize {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(name: &[u8; 4], size: u32, data: &[u8]) -> Vec<u8> {
+        [&name[..], &size.to_le_bytes(), data].concat()
+    }
+
+    fn file(chunks: &[Vec<u8>]) -> Vec<u8> {
+        let chunks = chunks.concat();
+        [&chunk(b"RIFF", chunks.len() as u32 + 4, b"WEBP")[..], &chunks].concat()
+    }
+
+    #[test]
+    fn no_chunk_is_longer_than_what_holds_it() {
+        let sound = [chunk(b"VP8X", 3, &[0; 4]), chunk(b"EXIF", 2, &[1, 2]), chunk(b"VP8L", 5, &[0; 5])];
+        assert!(check_chunks(&file(&sound)).is_ok(), "padding may be missing at the end");
+        assert!(
+            check_chunks(&[file(&sound), vec![0xFF; 30]].concat()).is_ok(),
+            "what follows is not looked at"
+        );
+        let frame = [vec![0; 16], chunk(b"ALPH", 4, &[0; 4])].concat();
+        assert!(check_chunks(&file(&[chunk(b"ANMF", 28, &frame)])).is_ok());
+
+        for huge in [5, 600 << 20, u32::MAX - 1, u32::MAX] {
+            let told = check_chunks(&file(&[chunk(b"ICCP", huge, &[0; 4])])).unwrap_err();
+            assert_eq!(told.reason, Reason::Truncated);
+            assert!(told.detail.contains("ICCP") && told.detail.contains(&huge.to_string()), "{told}");
+            let frame = [vec![0; 16], chunk(b"ALPH", huge, &[0; 4])].concat();
+            assert!(check_chunks(&file(&[chunk(b"ANMF", 28, &frame)])).is_err());
+        }
+        assert!(check_chunks(b"RIFF").is_ok() && check_chunks(b"").is_ok(), "the decoder says what is wrong");
+    }
+}
