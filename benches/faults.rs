@@ -11,7 +11,7 @@
 //! | `rolling` | three workers under load, replaced one after the other |
 //! | `drain` | the same at 200 pictures a second: from SIGTERM to the end |
 //! | `errors` | throughput with 30 % of the calls to S3 failing, and without |
-//! | `soak` | minutes at 5 % random faults: descriptors, threads, memory |
+//! | `soak` | minutes at 5 % random faults: descriptors, threads, tasks, memory |
 #![allow(clippy::unwrap_used)] // a figure that cannot be taken is not one
 
 #[path = "../tests/common/mod.rs"]
@@ -168,9 +168,9 @@ async fn soak(minutes: u64) -> Vec<Figure> {
     // The first minute fills the pools.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let end = Instant::now() + Duration::from_secs(60 * minutes);
-    let mut seen: Vec<Footprint> = Vec::new();
+    let mut seen: Vec<(Footprint, f64)> = Vec::new();
     while Instant::now() < end {
-        seen.push(worker.footprint());
+        seen.push((worker.footprint(), worker.tasks().await.unwrap_or(f64::NAN)));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let uploads = uploader.stop().await;
@@ -182,10 +182,10 @@ async fn soak(minutes: u64) -> Vec<Figure> {
     eprintln!("soak: {uploads} uploads, {faults} calls spoilt, none lost");
     // The mean of the first fifth against that of the last: flat is within a tenth and a little.
     let part = (seen.len() / 5).max(1);
-    let mean = |of: &dyn Fn(&Footprint) -> f64, list: &[Footprint]| {
+    let mean = |of: &dyn Fn(&(Footprint, f64)) -> f64, list: &[(Footprint, f64)]| {
         list.iter().map(of).sum::<f64>() / list.len() as f64
     };
-    let figure = |what, unit: &str, slack: f64, of: &dyn Fn(&Footprint) -> f64| {
+    let figure = |what, unit: &str, slack: f64, of: &dyn Fn(&(Footprint, f64)) -> f64| {
         let (first, last) = (mean(of, &seen[..part]), mean(of, &seen[seen.len() - part..]));
         Figure {
             what,
@@ -195,8 +195,9 @@ async fn soak(minutes: u64) -> Vec<Figure> {
         }
     };
     vec![
-        figure("soak at 5 % random faults: descriptors", "", 3.0, &|f| f.descriptors as f64),
-        figure("soak: threads", "", 2.0, &|f| f.threads as f64),
-        figure("soak: resident memory", "MiB", 4.0, &|f| f.rss_kib as f64 / 1024.0),
+        figure("soak at 5 % random faults: descriptors", "", 3.0, &|(f, _)| f.descriptors as f64),
+        figure("soak: threads", "", 2.0, &|(f, _)| f.threads as f64),
+        figure("soak: tasks", "", 4.0, &|(_, tasks)| *tasks),
+        figure("soak: resident memory", "MiB", 4.0, &|(f, _)| f.rss_kib as f64 / 1024.0),
     ]
 }

@@ -193,3 +193,13 @@ async fn a_missing_output_bucket_is_told_with_its_remedy_and_costs_no_picture() 
     process.signal("TERM");
     assert_eq!(process.wait(LIMIT).code(), Some(0));
 }
+
+/// A profile that says otherwise would go unnoticed: nothing overflows in a test.
+#[test]
+fn what_is_shipped_checks_for_overflow() {
+    let manifest = include_str!("../Cargo.toml");
+    let profile = |name: &str| manifest.split("\n[").find(|part| part.starts_with(&format!("{name}]")));
+    assert!(profile("profile.release.package.longshore").unwrap().contains("overflow-checks = true"));
+    assert!(profile("profile.dist").unwrap().contains("inherits = \"release\""));
+    assert!(!manifest.contains("overflow-checks = false"));
+}

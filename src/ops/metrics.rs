@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::runtime::Handle;
 
 /// Cheap to clone; every clone counts into the same figures.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 const IN_FLIGHT: &str = "longshore_messages_in_flight";
+const TASKS: &str = "longshore_tasks";
 const DEAD_LETTERS: &str = "longshore_dead_letters_total";
 const STAGE_SECONDS: &str = "longshore_stage_seconds";
 const LEASE_LAG_SECONDS: &str = "longshore_lease_lag_seconds";
@@ -74,6 +76,11 @@ impl Default for Metrics {
             recorder.describe_counter(name.into(), Some(Unit::Count), help.into());
         }
         recorder.describe_gauge(IN_FLIGHT.into(), None, "Messages in our hands now.".into());
+        recorder.describe_gauge(
+            TASKS.into(),
+            None,
+            "Tasks of the asynchronous runtime that are alive.".into(),
+        );
         for (name, help) in HISTOGRAMS {
             recorder.describe_histogram(name.into(), None, help.into());
         }
@@ -189,6 +196,10 @@ impl Metrics {
         }
         let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
         gauge.set(in_flight as f64);
+        if let Ok(runtime) = Handle::try_current() {
+            let gauge = self.recorder.register_gauge(&key(TASKS, &[]), &METADATA);
+            gauge.set(runtime.metrics().num_alive_tasks() as f64);
+        }
         self.handle.run_upkeep();
         self.handle.render()
     }
@@ -215,7 +226,7 @@ mod tests {
             words.filter(|w| w.starts_with("longshore_")).map(|w| w.trim_end_matches("_bucket")).collect();
         let counters = COUNTERS.iter().map(|(name, _)| *name);
         let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
-        let known = counters.chain(histograms).chain([IN_FLIGHT, DEAD_LETTERS]).collect();
+        let known = counters.chain(histograms).chain([IN_FLIGHT, TASKS, DEAD_LETTERS]).collect();
         assert_eq!(told, known);
     }
 

@@ -36,6 +36,7 @@ pub struct Scenario {
 /// resolver and the pool keep some threads for a while.
 const IDLE_DESCRIPTORS: usize = 40;
 const IDLE_THREADS: usize = 48;
+const IDLE_TASKS: f64 = 32.0;
 
 impl Scenario {
     pub async fn new() -> Self {
@@ -225,6 +226,11 @@ impl Scenario {
             let descriptors = IDLE_DESCRIPTORS + 3 * worker.concurrency();
             if footprint.descriptors > descriptors || footprint.threads > IDLE_THREADS {
                 broken.push(format!("{} is idle with {footprint:?}", worker.name));
+            }
+            // One for each connection, and ours.
+            let tasks = worker.tasks().await.unwrap_or_default();
+            if tasks > IDLE_TASKS + 3.0 * worker.concurrency() as f64 {
+                broken.push(format!("{} is idle with {tasks} tasks", worker.name));
             }
             worker.terminate();
         }

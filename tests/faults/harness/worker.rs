@@ -2,7 +2,7 @@
 
 use super::ending::Exit;
 use super::log::Log;
-use super::metrics::{self, Watch};
+use super::metrics::{self, Watch, sums};
 use super::picture::RENDITIONS;
 use super::process::{self, Footprint, Process};
 use super::proxy::Proxy;
@@ -264,6 +264,12 @@ impl Worker {
 
     pub fn footprint(&self) -> Footprint {
         process::footprint(self.pid())
+    }
+
+    /// Tasks of its runtime that are alive. None: it does not answer.
+    pub async fn tasks(&self) -> Option<f64> {
+        let (_, text) = self.ask("/metrics").await?;
+        sums(&text).get("longshore_tasks").copied()
     }
 
     /// What the admin port says to GET: status and body.
