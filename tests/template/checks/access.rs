@@ -97,6 +97,23 @@ fn execution_role(stack: &Stack) -> BTreeSet<(String, String)> {
     pairs.map(|(a, r)| (a.to_owned(), r.to_owned())).into()
 }
 
+/// What the agent calls that is about a container instance: these, and no others of them, know `ecs:cluster`.
+const ON_INSTANCES: [&str; 3] = ["ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"];
+
+fn instance_role(stack: &Stack) -> BTreeSet<(String, String)> {
+    let cluster = stack.value("Cluster", "Arn");
+    let on_cluster = [
+        "ecs:RegisterContainerInstance",
+        "ecs:DeregisterContainerInstance",
+        "ecs:SubmitAttachmentStateChanges",
+        "ecs:SubmitContainerStateChange",
+        "ecs:SubmitTaskStateChange",
+    ];
+    let on_cluster = on_cluster.map(|a| (a.to_owned(), cluster.clone()));
+    let elsewhere = ON_INSTANCES.iter().chain(&["ecs:DiscoverPollEndpoint"]);
+    on_cluster.into_iter().chain(elsewhere.map(|a| ((*a).to_owned(), "*".to_owned()))).collect()
+}
+
 /// Who may take a role, and only for this account's own resources.
 fn trusted(stack: &Stack, wrong: &mut Vec<String>) {
     let account = json!({"aws:SourceAccount": world::ACCOUNT});
@@ -148,18 +165,18 @@ fn conditions(stack: &Stack, wrong: &mut Vec<String>) {
         }
     }
     if on_ec2(stack) {
-        let cluster = stack.value("Cluster", "Arn");
-        let bound = json!({"ArnEquals": {"ecs:cluster": cluster}});
-        for (action, resource) in grants(stack, "InstanceRole") {
-            want(wrong, action.starts_with("ecs:"), || format!("instances may {action}"));
-            want(wrong, [cluster.as_str(), "*"].contains(&resource.as_str()), || format!("on {resource}"));
+        exactly(stack, "InstanceRole", &instance_role(stack), wrong);
+        let bound = json!({"ArnEquals": {"ecs:cluster": stack.value("Cluster", "Arn")}});
+        for policy in list(&stack.properties("InstanceRole")["Policies"]) {
+            for statement in list(&policy["PolicyDocument"]["Statement"]) {
+                for action in texts(&statement["Action"]) {
+                    // To all others `ecs:cluster` is unknown, and what asks for an unknown key is denied.
+                    let right = if ON_INSTANCES.contains(&action.as_str()) { &bound } else { &Value::Null };
+                    let found = &statement["Condition"];
+                    want(wrong, found == right, || format!("instances may {action} if {found}"));
+                }
+            }
         }
-        let statements =
-            list(&stack.properties("InstanceRole")["Policies"][0]["PolicyDocument"]["Statement"]);
-        let talk = statements.iter().find(|s| texts(&s["Action"]).contains(&"ecs:Poll".to_owned()));
-        want(wrong, talk.is_some_and(|s| s["Condition"] == bound), || {
-            "agents talk for other clusters".into()
-        });
     }
     if stack.has("SchedulerRole") {
         let service = stack.value("Service", "");
