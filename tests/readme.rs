@@ -1,4 +1,5 @@
-//! The README tells every setting that the commands have, and none that they have not.
+//! The README tells every setting that the commands have, and none that they have not; three commands deploy; and
+//! what is shipped is built as it says.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
 use clap::CommandFactory;
@@ -51,5 +52,65 @@ fn every_setting_is_a_flag_and_an_environment_variable() {
                 assert_eq!(env.as_deref(), Some(wanted.as_str()), "{name} --{flag}");
             }
         }
+    }
+}
+
+/// The lines of the first block of code after a sentence.
+fn block_after(sentence: &str) -> Vec<&'static str> {
+    let (_, rest) = README.split_once(sentence).unwrap_or_else(|| panic!("nowhere {sentence:?}"));
+    rest.lines().skip_while(|l| !l.starts_with("```")).skip(1).take_while(|l| !l.starts_with("```")).collect()
+}
+
+#[test]
+fn three_commands_deploy() {
+    let commands = block_after("Then three commands deploy it:");
+    let [build, push, deploy] = commands[..] else { panic!("{commands:?}") };
+    let image = "\"$REGISTRY/longshore:1\"";
+    assert!(
+        build.starts_with("docker build ") && build.contains(&format!("-f docker/Dockerfile -t {image} ."))
+    );
+    assert_eq!(push, format!("docker push {image}"));
+    // The image is all that must be given, and the transform wants the second capability.
+    let given =
+        format!("--capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameter-overrides Image={image}");
+    assert!(deploy.starts_with("aws cloudformation deploy --template-file cloudformation/longshore.yaml "));
+    assert!(deploy.ends_with(&given), "{deploy}");
+}
+
+const DOCKERFILE: &str = include_str!("../docker/Dockerfile");
+const MANIFEST: &str = include_str!("../Cargo.toml");
+
+#[test]
+fn the_image_is_made_of_public_bases_each_of_which_can_be_replaced() {
+    let (head, stages) = DOCKERFILE.split_at(DOCKERFILE.find("\nFROM ").unwrap());
+    let public = [
+        ("BUILD_BASE", "rust:1.95-slim-bookworm"),
+        ("SHELL_BASE", "debian:bookworm-slim"),
+        ("WORKER_BASE", "scratch"),
+    ];
+    for (argument, base) in public {
+        assert!(head.lines().any(|l| l == format!("ARG {argument}={base}")), "{argument} is not {base}");
+    }
+    // A stage stands on such an argument or on a stage before it, and names no image of its own.
+    let mut known: BTreeSet<String> = public.iter().map(|(a, _)| format!("${{{a}}}")).collect();
+    let mut used = BTreeSet::new();
+    for line in stages.lines().filter(|l| l.starts_with("FROM ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, base, "AS", stage] = words[..] else { panic!("{line}") };
+        assert!(known.contains(base), "{line}");
+        used.insert(base.to_owned());
+        known.insert(stage.to_owned());
+    }
+    assert!(public.iter().all(|(a, _)| used.contains(&format!("${{{a}}}"))), "{used:?}");
+}
+
+#[test]
+fn what_is_shipped_is_stripped_and_optimised_across_crates() {
+    let head = DOCKERFILE.split("\nFROM ").next().unwrap();
+    assert!(head.lines().any(|l| l == "ARG CARGO_PROFILE=dist"), "another profile is shipped");
+    let (_, profile) = MANIFEST.split_once("\n[profile.dist]\n").unwrap();
+    let profile: Vec<&str> = profile.lines().take_while(|l| !l.starts_with('[')).collect();
+    for setting in ["lto = \"thin\"", "strip = \"symbols\""] {
+        assert!(profile.contains(&setting), "{setting} is not in {profile:?}");
     }
 }
