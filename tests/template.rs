@@ -1,4 +1,4 @@
-//! The template, resolved for seven sets of parameters and asked what no linter knows.
+//! The template, resolved for eight sets of parameters and asked what no linter knows.
 //!
 //! `LONGSHORE_TEST_TEMPLATE=file cargo test --test template` asks the same of another file: so the planted
 //! mistakes of `cloudformation/mutants` are told from the template.
@@ -9,6 +9,7 @@ mod template;
 
 use clap::CommandFactory;
 use longshore::cli::Cli;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use template::{Stack, checks, list, sets, text, walk, world};
 
@@ -137,7 +138,7 @@ fn a_second_stack_can_stand_beside_it() {
 }
 
 /// A schedule names its group by reference; that is no name given by hand.
-fn is_reference(stack: &Stack, value: &serde_json::Value) -> bool {
+fn is_reference(stack: &Stack, value: &Value) -> bool {
     stack.has("ScheduleGroup") && *value == stack.value("ScheduleGroup", "")
 }
 
@@ -177,13 +178,70 @@ fn outputs_say_how_to_go_on() {
         assert_eq!(output("Cluster"), stack.value("Cluster", ""));
         assert_eq!(output("Service"), stack.value("Service", "Name"));
         let prefix = stack.parameter("InputPrefix");
-        let line = format!("aws s3 cp photo.jpg s3://{}/{prefix}photo.jpg", stack.input_bucket());
+        let ending = stack.parameter("Suffixes").split(',').next().unwrap();
+        let line = format!("aws s3 cp photo{ending} s3://{}/{prefix}photo{ending}", stack.input_bucket());
         assert_eq!(output("TryIt"), line);
-        let console = if stack.set == "china" { "console.amazonaws.cn" } else { "console.aws.amazon.com" };
+        let console = match stack.place.partition {
+            "aws-cn" => "console.amazonaws.cn",
+            "aws-us-gov" => "console.amazonaws-us-gov.com",
+            _ => "console.aws.amazon.com",
+        };
         let (region, board) = (stack.place.region, stack.value("Dashboard", ""));
         let url = format!(
             "https://{region}.{console}/cloudwatch/home?region={region}#dashboards/dashboard/{board}"
         );
         assert_eq!(output("DashboardUrl"), url);
+    }
+}
+
+const README: &str = include_str!("../README.md");
+
+/// An alarm that looks at several metrics is paid for each of them, and target tracking keeps two alarms.
+#[test]
+fn the_costs_that_people_are_told_count_every_alarm() {
+    let stack = template::stack(sets::DEFAULTS);
+    let stats = |queries: &Value| list(queries).iter().filter(|q| !q["MetricStat"].is_null()).count();
+    let (mut watched, mut to_wake) = (0, 0);
+    for (name, alarm) in stack.of_kind("AWS::CloudWatch::Alarm") {
+        let metrics = if alarm["Metrics"].is_null() { 1 } else { stats(&alarm["Metrics"]) };
+        *if name == "WakeAlarm" { &mut to_wake } else { &mut watched } += metrics;
+    }
+    let policies = stack.of_kind("AWS::ApplicationAutoScaling::ScalingPolicy");
+    let tracked = policies.map(|(_, p)| &p["TargetTrackingScalingPolicyConfiguration"]);
+    let tracked: usize = tracked.map(|t| stats(&t["CustomizedMetricSpecification"]["Metrics"])).sum();
+    let metrics = watched + to_wake + 2 * tracked;
+    let price = format!("${}.{}0", metrics / 10, metrics % 10);
+    let row = format!(
+        "| CloudWatch alarms: {metrics} metrics at 10 c ({watched} watched, {to_wake} to wake, 2 × {tracked} by \
+         target tracking) | {price} | {price} | {price} |"
+    );
+    assert!(README.contains(&row), "no row {row}");
+}
+
+#[test]
+fn the_costs_that_people_are_told_add_up() {
+    let (_, table) = README.split_once("**What it costs.**").unwrap();
+    let rows = table.lines().skip_while(|l| !l.starts_with("| tasks ")).take_while(|l| l.starts_with('|'));
+    let rows: Vec<Vec<&str>> =
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let (total, parts) = rows.split_last().unwrap();
+    assert!(parts.len() > 5 && total[0] == "**a month**", "{rows:?}");
+    let cents = |amount: &str| -> i64 {
+        let number: String = amount.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        let (dollars, cents) = number.split_once('.').unwrap_or((&number, "0"));
+        dollars.parse::<i64>().unwrap() * 100 + cents.parse::<i64>().unwrap()
+    };
+    // A cell says an amount, or one or more sums and what comes of them.
+    let amount = |cell: &str| -> i64 {
+        let results: Vec<&str> = cell.split("= $").skip(1).collect();
+        if results.is_empty() {
+            cents(cell.trim_start_matches('$'))
+        } else {
+            results.into_iter().map(cents).sum()
+        }
+    };
+    for column in 1..total.len() {
+        let sum: i64 = parts.iter().map(|row| amount(row[column])).sum();
+        assert_eq!(sum, cents(total[column].trim_matches('*').trim_start_matches('$')), "column {column}");
     }
 }

@@ -1,6 +1,6 @@
 //! The sets of parameters that the template is resolved for.
 
-use super::world::{BEIJING, IRELAND, NINGXIA, Place};
+use super::world::{BEIJING, IRELAND, NINGXIA, OREGON_GOV, Place};
 
 pub type Set = (&'static str, Place, &'static [(&'static str, &'static str)]);
 
@@ -97,6 +97,29 @@ pub fn all() -> Vec<Set> {
                 ("Suffixes", ".jpg"),
                 ("InputExpiryDays", "7"),
                 ("ScheduledMinTasks", "2"),
+                (
+                    "KmsKeyArn",
+                    "arn:aws-cn:kms:cn-north-1:111122223333:key/0b1c2d3e-aaaa-bbbb-cccc-0123456789ab",
+                ),
+            ],
+        ),
+        (
+            "ec2 in a vpc that exists, for the government",
+            OREGON_GOV,
+            &[
+                ("Image", "111122223333.dkr.ecr.us-gov-west-1.amazonaws.com/longshore:1.0"),
+                ("Compute", "EC2"),
+                ("InstanceType", "m6i.xlarge"),
+                ("MaxInstances", "7"),
+                ("VpcId", "vpc-0a1b2c3d4e5f60718"),
+                ("SubnetIds", "subnet-0a1b2c3d4e5f60718,subnet-1a1b2c3d4e5f60718"),
+                ("InterfaceEndpoints", "true"),
+                ("Suffixes", ".png,.jpg"),
+                ("ScheduledMinTasks", "2"),
+                (
+                    "KmsKeyArn",
+                    "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/0b1c2d3e-aaaa-bbbb-cccc-0123456789ab",
+                ),
             ],
         ),
     ]

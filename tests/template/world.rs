@@ -12,6 +12,8 @@ pub const IRELAND: Place = Place { partition: "aws", region: "eu-west-1", url_su
 pub const BEIJING: Place =
     Place { partition: "aws-cn", region: "cn-north-1", url_suffix: "amazonaws.com.cn" };
 pub const NINGXIA: Place = Place { region: "cn-northwest-1", ..BEIJING };
+pub const OREGON_GOV: Place =
+    Place { partition: "aws-us-gov", region: "us-gov-west-1", url_suffix: "amazonaws.com" };
 
 pub const ACCOUNT: &str = "111122223333";
 pub const STACK: &str = "pictures";

@@ -98,7 +98,8 @@ fn execution_role(stack: &Stack) -> BTreeSet<(String, String)> {
 }
 
 /// What the agent calls that is about a container instance: these, and no others of them, know `ecs:cluster`.
-const ON_INSTANCES: [&str; 3] = ["ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"];
+const ON_INSTANCES: [&str; 3] =
+    ["ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"];
 
 fn instance_role(stack: &Stack) -> BTreeSet<(String, String)> {
     let cluster = stack.value("Cluster", "Arn");
@@ -192,8 +193,9 @@ fn conditions(stack: &Stack, wrong: &mut Vec<String>) {
     if !stack.parameter("KmsKeyArn").is_empty() {
         let statements = list(&stack.properties("TaskRole")["Policies"][0]["PolicyDocument"]["Statement"]);
         let key = statements.iter().find(|s| texts(&s["Action"]).contains(&"kms:Decrypt".to_owned()));
-        let via = ["s3", "sqs"].map(|s| format!("{s}.{}.amazonaws.com", stack.place.region));
-        let found = key.map(|s| texts(&s["Condition"]["StringEquals"]["kms:ViaService"])).unwrap_or_default();
+        // In China it is told with .cn or without: both must match.
+        let via = ["s3", "sqs"].map(|s| format!("{s}.{}.amazonaws.com*", stack.place.region));
+        let found = key.map(|s| texts(&s["Condition"]["StringLike"]["kms:ViaService"])).unwrap_or_default();
         want(wrong, found == via, || format!("the key can be used via {found:?}"));
     }
 }
