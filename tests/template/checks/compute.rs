@@ -147,18 +147,28 @@ fn network(stack: &Stack, service: &Value, wrong: &mut Vec<String>) {
         return want(wrong, network.is_null(), || "bridge tasks have no interface of their own".into());
     }
     let own = stack.parameter("VpcId").is_empty();
-    let subnets = match own {
-        true => vec![stack.value("PublicSubnet0", ""), stack.value("PublicSubnet1", "")],
-        false => stack.parameter("SubnetIds").split(',').map(str::to_owned).collect(),
-    };
-    want(wrong, texts(&network["Subnets"]) == subnets, || format!("it runs in {}", network["Subnets"]));
+    want(wrong, texts(&network["Subnets"]) == subnets(stack), || {
+        format!("it runs in {}", network["Subnets"])
+    });
     let groups = texts(&network["SecurityGroups"]);
     want(wrong, groups == [stack.value("WorkerSecurityGroup", "")], || format!("groups {groups:?}"));
     let public = if own { "ENABLED" } else { stack.parameter("AssignPublicIp") };
     // A public subnet without NAT: no address, no image.
     want(wrong, network["AssignPublicIp"] == public, || "no way to the registry".into());
-    let waits = !own || ["WayOut0", "WayOut1"].iter().all(|w| stack.edges["Service"].contains(*w));
-    want(wrong, waits, || "tasks may start before there is a way out".into());
+    want(wrong, waits_for_way_out(stack, "Service"), || "tasks may start before there is a way out".into());
+}
+
+/// The subnets that everything is in: the template's own, or those that are given.
+pub fn subnets(stack: &Stack) -> Vec<String> {
+    match stack.parameter("SubnetIds") {
+        "" => vec![stack.value("PublicSubnet0", ""), stack.value("PublicSubnet1", "")],
+        given => given.split(',').map(str::to_owned).collect(),
+    }
+}
+
+fn waits_for_way_out(stack: &Stack, name: &str) -> bool {
+    let given = !stack.parameter("VpcId").is_empty();
+    given || ["WayOut0", "WayOut1"].iter().all(|w| stack.edges[name].contains(*w))
 }
 
 fn placement(stack: &Stack, wrong: &mut Vec<String>) {
@@ -195,6 +205,14 @@ fn instances(stack: &Stack, wrong: &mut Vec<String>) {
     let hops = number(&data["MetadataOptions"]["HttpPutResponseHopLimit"]);
     want(wrong, hops == 1, || format!("containers reach the instance's credentials over {hops} hops"));
     want(wrong, data["KeyName"].is_null(), || "SSH has a key".into());
+    let kind = stack.parameter("InstanceType");
+    want(wrong, data["InstanceType"] == kind, || format!("instances are {}", data["InstanceType"]));
+    let profile = &data["IamInstanceProfile"]["Arn"];
+    want(wrong, *profile == stack.value("InstanceProfile", "Arn"), || format!("instances take {profile}"));
+    let roles = texts(&stack.properties("InstanceProfile")["Roles"]);
+    want(wrong, roles == [stack.value("InstanceRole", "")], || format!("instances take {roles:?}"));
+    let groups = texts(&data["SecurityGroupIds"]);
+    want(wrong, groups == [stack.value("WorkerSecurityGroup", "")], || format!("instances in {groups:?}"));
     let encrypted = list(&data["BlockDeviceMappings"]).iter().all(|d| d["Ebs"]["Encrypted"] == true);
     want(wrong, encrypted, || "disks are not encrypted".into());
     let script = data["UserData"].as_str().unwrap_or_default();
@@ -204,7 +222,14 @@ fn instances(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, script.contains(&stop), || "the agent's stop timeout is another".into());
 
     let group = stack.properties("Instances");
+    let template = &group["LaunchTemplate"]["LaunchTemplateId"];
+    want(wrong, *template == stack.value("LaunchTemplate", ""), || format!("instances of {template}"));
     want(wrong, number(&group["MinSize"]) == 0, || "instances stay without tasks".into());
+    let most = text(&group["MaxSize"]).unwrap_or_default();
+    want(wrong, most == stack.parameter("MaxInstances"), || format!("{most} instances at most"));
+    let zones = texts(&group["VPCZoneIdentifier"]);
+    want(wrong, zones == subnets(stack), || format!("instances in {zones:?}"));
+    want(wrong, waits_for_way_out(stack, "Instances"), || "instances may start without a way out".into());
     want(wrong, group["DesiredCapacity"].is_null(), || "every update sets the group's size".into());
     let provider = &stack.properties("CapacityProvider")["AutoScalingGroupProvider"];
     want(wrong, provider["AutoScalingGroupArn"] == stack.value("Instances", ""), || "another group".into());

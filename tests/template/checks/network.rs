@@ -1,6 +1,6 @@
 //! Nothing comes in; what must go out can.
 
-use super::compute::on_ec2;
+use super::compute::{on_ec2, subnets};
 use super::want;
 use crate::template::{Stack, list, text, texts, walk};
 use serde_json::{Value, json};
@@ -71,6 +71,8 @@ fn endpoints(stack: &Stack, own: bool, vpc: &str, wrong: &mut Vec<String>) {
     for (name, endpoint) in all.iter().filter(|(_, e)| e["VpcEndpointType"] == "Interface") {
         named.push(text(&endpoint["ServiceName"]).unwrap_or_default());
         want(wrong, endpoint["VpcId"] == *vpc, || format!("{name} is in another VPC"));
+        let within = texts(&endpoint["SubnetIds"]);
+        want(wrong, within == subnets(stack), || format!("{name} is in {within:?}"));
         want(wrong, endpoint["PrivateDnsEnabled"] == true, || format!("nobody finds {name}"));
         let groups = texts(&endpoint["SecurityGroupIds"]);
         let right = groups == [stack.value("EndpointSecurityGroup", "")];
