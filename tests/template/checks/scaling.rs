@@ -75,6 +75,15 @@ pub fn queries(stack: &Stack, place: &str, queries: &[Value], wrong: &mut Vec<St
     looked_at["Expression"].as_str().map(str::to_owned)
 }
 
+/// Which statistic of which metric an expression is made of. Counts are told several times a minute: their sum is
+/// no count, and SampleCount says how often they were told.
+pub fn statistics(place: &str, queries: &[Value], wanted: &[(&str, &str)], wrong: &mut Vec<String>) {
+    let told = queries.iter().map(|q| &q["MetricStat"]).filter(|s| !s.is_null());
+    let found: Vec<(&str, &str)> =
+        told.filter_map(|s| Some((s["Metric"]["MetricName"].as_str()?, s["Stat"].as_str()?))).collect();
+    want(wrong, found == wanted, || format!("{place} looks at {found:?}"));
+}
+
 /// Holds an expression against samples: what the queries give, by metric name, and what must come of it.
 type Sample<'a> = (&'a [(&'a str, Option<f64>)], f64);
 
@@ -93,10 +102,10 @@ fn evaluates(queries: &[Value], expression: &str, samples: &[Sample], wrong: &mu
     }
 }
 
-const VISIBLE: &str = "ApproximateNumberOfMessagesVisible";
+pub const VISIBLE: &str = "ApproximateNumberOfMessagesVisible";
 const HIDDEN: &str = "ApproximateNumberOfMessagesNotVisible";
-const RUNNING: &str = "RunningTaskCount";
-const DESIRED: &str = "DesiredTaskCount";
+pub const RUNNING: &str = "RunningTaskCount";
+pub const DESIRED: &str = "DesiredTaskCount";
 
 pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
     target(stack, wrong);
@@ -135,6 +144,11 @@ fn tracking(stack: &Stack, wrong: &mut Vec<String>) {
     let specification = &policy["CustomizedMetricSpecification"];
     let queries = list(&specification["Metrics"]);
     let expression = self::queries(stack, "the backlog", queries, wrong).unwrap_or_default();
+    let wanted = [(VISIBLE, "Maximum"), (HIDDEN, "Maximum"), (RUNNING, "Average")];
+    statistics("the backlog", queries, &wanted, wrong);
+    // By itself target tracking looks at whole minutes.
+    let minutes = queries.iter().map(|q| &q["MetricStat"]["Period"]).all(|p| p.is_null() || *p == 60);
+    want(wrong, minutes, || "the backlog is not looked at every minute".into());
     let samples: [Sample; 7] = [
         (&[(VISIBLE, Some(90.0)), (HIDDEN, Some(10.0)), (RUNNING, Some(4.0))], 25.0),
         // What is in work alone keeps its task.
@@ -164,6 +178,8 @@ fn wake(stack: &Stack, wrong: &mut Vec<String>) {
     });
     let queries = list(&alarm["Metrics"]);
     let expression = self::queries(stack, "the wake alarm", queries, wrong).unwrap_or_default();
+    let wanted = [VISIBLE, RUNNING, DESIRED].map(|metric| (metric, "Maximum"));
+    statistics("the wake alarm", queries, &wanted, wrong);
     let samples: [Sample; 6] = [
         (&[(VISIBLE, Some(1.0)), (RUNNING, Some(0.0)), (DESIRED, Some(0.0))], 1.0),
         (&[(VISIBLE, Some(1.0)), (RUNNING, None), (DESIRED, None)], 1.0),

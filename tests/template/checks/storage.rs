@@ -87,7 +87,7 @@ fn queues(stack: &Stack, wrong: &mut Vec<String>) {
     });
     // A release counts as a receive: fewer would send good pictures away in a rolling restart.
     let receives = redrive["maxReceiveCount"].as_u64().unwrap_or(0);
-    want(wrong, receives >= 5, || format!("given up after {receives} receives"));
+    want(wrong, receives == 5, || format!("given up after {receives} receives"));
     let allow = &letters["RedriveAllowPolicy"];
     want(wrong, allow["redrivePermission"] == "byQueue", || "any queue's letters are taken".into());
     let sources = texts(&allow["sourceQueueArns"]);

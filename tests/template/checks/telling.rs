@@ -1,7 +1,7 @@
 //! Alarms reach somebody, state changes are kept, and the dashboard shows what is there.
 
 use super::input::matches;
-use super::scaling::{breaches, metric, queries};
+use super::scaling::{DESIRED, RUNNING, VISIBLE, breaches, metric, queries, statistics};
 use super::want;
 use crate::template::{Stack, list, math, text, texts, world};
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ fn alarm(stack: &Stack, name: &str, alarm: &Value, wrong: &mut Vec<String>) {
         want(wrong, alarm["Statistic"] == "Maximum", || format!("{name} looks at {}", alarm["Statistic"]));
     } else {
         queries(stack, name, list(&alarm["Metrics"]), wrong);
+        for stat in list(&alarm["Metrics"]).iter().map(|q| &q["MetricStat"]).filter(|s| !s.is_null()) {
+            want(wrong, stat["Period"] == 60, || format!("{name}: {} s a period", stat["Period"]));
+        }
     }
 }
 
@@ -56,6 +59,9 @@ fn what_they_watch(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, (5..=30).contains(&minutes), || format!("a start may take {minutes} min"));
     let expression =
         queries(stack, "StartAlarm", list(&start["Metrics"]), &mut Vec::new()).unwrap_or_default();
+    // The least of what is wanted, the most of what runs: a minute in which it changes sets off nothing.
+    let wanted = [(VISIBLE, "Minimum"), (DESIRED, "Minimum"), (RUNNING, "Maximum")];
+    statistics("StartAlarm", list(&start["Metrics"]), &wanted, wrong);
     // Container Insights tells nothing at all while no task runs.
     for (visible, desired, running, result) in [
         (Some(0.0), Some(2.0), Some(1.0), 1.0),
@@ -145,6 +151,47 @@ fn state_changes(stack: &Stack, wrong: &mut Vec<String>) {
 
 /// What the worker says in a log line about a finished picture.
 const FINISHED: &str = include_str!("../../../src/job/renditions.rs");
+/// What it says about one that failed, and how lines are written.
+const FAILED: &str = include_str!("../../../src/worker/handle.rs");
+const LINES: &str = include_str!("../../../src/ops/logs.rs");
+
+/// The fields that a Logs Insights query asks for: what is no function, no alias and no word of the language.
+fn fields(query: &str) -> Vec<&str> {
+    const LANGUAGE: [&str; 8] = ["SOURCE", "filter", "fields", "stats", "sort", "by", "and", "desc"];
+    let mut aliases = vec!["as"];
+    let mut found = Vec::new();
+    // Every other part is in quotes.
+    for part in query.split('\'').step_by(2) {
+        let mut rest = part;
+        while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+            let word = &rest[start..];
+            let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
+            let after_as = rest[..start].trim_end().is_empty() && found.last() == Some(&"as");
+            rest = &word[end..];
+            match &word[..end] {
+                alias if after_as => aliases.push(alias),
+                number if number.starts_with(|c: char| c.is_ascii_digit()) => {}
+                _ if rest.starts_with('(') => {}
+                field => found.push(field),
+            }
+        }
+    }
+    found.retain(|f| !aliases.contains(f) && !LANGUAGE.contains(f));
+    found
+}
+
+/// Failures are counted by what the line of a rejected picture has, at the level that it has.
+fn failures(query: &str, wrong: &mut Vec<String>) {
+    let line = FAILED.lines().find(|l| l.contains("%key") && l.contains("rejected:")).unwrap_or_default();
+    let level = line.trim().split('!').next().unwrap_or_default().to_uppercase();
+    want(wrong, query.contains(&format!("level = '{level}'")), || format!("failures are lines of {level:?}"));
+    want(wrong, LINES.contains("flatten_event(true)"), || "fields are told below another".into());
+    for field in fields(query) {
+        let told =
+            field == "level" || line.contains(&format!("%{field},")) || line.contains(&format!("{field} = "));
+        want(wrong, told, || format!("the line of a failure has no {field}"));
+    }
+}
 
 fn dashboard(stack: &Stack, wrong: &mut Vec<String>) {
     let body = stack.properties("Dashboard")["DashboardBody"].as_str().unwrap_or_default();
@@ -162,10 +209,14 @@ fn dashboard(stack: &Stack, wrong: &mut Vec<String>) {
             let query = properties["query"].as_str().unwrap_or_default();
             let group = format!("SOURCE '{}'", stack.value("LogGroup", ""));
             want(wrong, query.starts_with(&group), || format!("{title} reads other logs"));
-            for word in
-                query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.ends_with("_ms"))
-            {
-                want(wrong, FINISHED.contains(&format!("{word} = ")), || format!("no log line has {word}"));
+            if title.contains("Failures") {
+                failures(query, wrong);
+                continue;
+            }
+            let fields = fields(query);
+            want(wrong, !fields.is_empty(), || format!("{title} asks for nothing"));
+            for field in fields {
+                want(wrong, FINISHED.contains(&format!("{field} = ")), || format!("no log line has {field}"));
             }
         } else {
             self::widget(stack, title, list(&properties["metrics"]), wrong);

@@ -89,5 +89,8 @@ fn defaults(stack: &Stack, config: &Config, wrong: &mut Vec<String>) {
     if stack.set == crate::template::sets::DEFAULTS {
         let own = longshore::render::spec::parse(longshore::render::spec::DEFAULT_RENDITIONS);
         want(wrong, own == Ok(config.render.settings.specs.clone()), || "other renditions by default".into());
+        // As long as Fargate allows.
+        let stop = text(&stack.container()["StopTimeout"]).unwrap_or_default();
+        want(wrong, stop == "120", || format!("a stop timeout of {stop} s by default"));
     }
 }
