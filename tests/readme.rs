@@ -67,7 +67,7 @@ fn three_commands_deploy() {
     let [build, push, deploy] = commands[..] else { panic!("{commands:?}") };
     let image = "\"$REGISTRY/longshore:1\"";
     assert!(
-        build.starts_with("docker build ") && build.contains(&format!("-f docker/Dockerfile -t {image} ."))
+        build.starts_with("docker build ") && build.ends_with(&format!(" -f docker/Dockerfile -t {image} ."))
     );
     assert_eq!(push, format!("docker push {image}"));
     // The image is all that must be given, and the transform wants the second capability.
