@@ -32,6 +32,7 @@ use jpeg_encoder::SamplingFactor;
 use longshore::render::{IccMode, Limits, Settings, render, spec};
 use loss::{Loss, mean};
 use photos::{Photo, photos};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -98,13 +99,14 @@ fn there_is_no_cliff_just_above_a_scale_of_the_target() {
 #[test]
 fn all_eight_orientations_show_the_same_picture() {
     let upright = made::calm(1500, 1100);
-    // As stored: half the colour samples across become half of those down.
-    for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_1] {
-        assert_turned_alike(&upright, sampling);
-    }
+    assert_turned_alike(&upright, SamplingFactor::F_1_1, 1..=8);
+    // Half the colour samples across: stored on its side, a picture loses others than stored upright.
+    let soft = pictures::picture(1500, 1100);
+    assert_turned_alike(&soft, SamplingFactor::F_2_1, 1..=4);
+    assert_turned_alike(&soft, SamplingFactor::F_2_1, 5..=8);
 }
 
-fn assert_turned_alike(upright: &RgbImage, sampling: SamplingFactor) {
+fn assert_turned_alike(upright: &RgbImage, sampling: SamplingFactor, orientations: RangeInclusive<u8>) {
     let turned = |orientation: u8| {
         let stored = pictures::stored_as(upright, orientation);
         let tag = pictures::orientation(orientation);
@@ -115,8 +117,8 @@ fn assert_turned_alike(upright: &RgbImage, sampling: SamplingFactor) {
         });
         renditions(&bytes, "resized=1024x768,q95,444; thumbs=192x192,q95,444", IccMode::Srgb)
     };
-    let first = turned(1);
-    for orientation in 2..=8 {
+    let first = turned(*orientations.start());
+    for orientation in orientations.skip(1) {
         for (one, other) in first.iter().zip(turned(orientation)) {
             let difference = mean_difference(&one.pixels, &other.pixels);
             println!("{sampling:?}, orientation {orientation}: differs by {difference:.2}");
@@ -212,6 +214,37 @@ fn colours_are_where_their_profile_says() {
         println!("{}: mean ΔE {distance:.2}", trap.file);
         if distance <= COLOUR_DISTANCE { Ok(()) } else { Err(format!("mean ΔE is {distance:.2}")) }
     });
+}
+
+/// The same for profiles that are nothing but primaries and a curve, worked out by hand.
+#[test]
+fn colours_of_made_pictures_are_where_their_profile_says() {
+    let picture = pictures::picture(1500, 1100);
+    let profiles = [
+        (
+            "Display P3",
+            moxcms::ColorProfile::new_display_p3(),
+            colours::from_display_p3 as fn([u8; 3]) -> [u8; 3],
+        ),
+        ("Adobe RGB", moxcms::ColorProfile::new_adobe_rgb(), colours::from_adobe_rgb),
+    ];
+    for (name, profile, converted) in profiles {
+        let bytes = pictures::jpeg_with(&picture, |encoder| {
+            encoder.set_quality(95);
+            encoder.set_sampling_factor(SamplingFactor::F_1_1);
+            encoder.add_icc_profile(&profile.encode().unwrap()).unwrap();
+        });
+        let resized = &renditions(&bytes, "resized=1024x768,q95,444", IccMode::Srgb)[0];
+        let mut wanted = picture.clone();
+        wanted.pixels_mut().for_each(|pixel| pixel.0 = converted(pixel.0));
+        let distance = colours::mean_distance(&resized.pixels, &colours::small(&wanted));
+        let unchanged = colours::mean_distance(&resized.pixels, &colours::small(&picture));
+        println!("{name}: mean ΔE {distance:.2}, without a conversion {unchanged:.2}");
+        assert!(
+            distance <= COLOUR_DISTANCE && unchanged > COLOUR_DISTANCE,
+            "{name}: {distance:.2}, {unchanged:.2}"
+        );
+    }
 }
 
 #[test]

@@ -166,6 +166,42 @@ fn colours_are_converted_or_their_profile_is_kept() {
     }
 }
 
+/// Brighter than any RGB with these colours: on the way through RGB it would be clipped.
+#[test]
+fn what_need_not_be_rgb_is_not_made_so() {
+    let bytes = plain(&[250, 60, 200], jpeg_encoder::ColorType::Ycbcr, None);
+    let specs = spec::parse("a=48x32,q95,444").unwrap();
+    let made = render(&bytes, &Settings { specs, ..settings() }).unwrap().renditions.remove(0).bytes;
+    let header = jpeg::read_header(&made, &jpeg::Limits::default()).unwrap();
+    let decoded =
+        jpeg::decode(&made, &header, &[8; 3], &jpeg::Limits::default(), &mut jpeg::Scratch::new()).unwrap();
+    for (plane, wanted) in decoded.planes.planes.iter().zip([250_u8, 60, 200]) {
+        assert!(plane.row(16)[24].abs_diff(wanted) <= 2, "{} instead of {wanted}", plane.row(16)[24]);
+    }
+}
+
+#[test]
+fn renditions_are_coded_as_asked() {
+    let specs = "a=400x300,q40,422,progressive; b=390x290,q90,444,optimized; c=380x280,q90,444; d=370x270";
+    let specs = spec::parse(specs).unwrap();
+    let renditions = render(&jpeg(flag(900, 700)), &Settings { specs, ..settings() }).unwrap().renditions;
+    let of = |bytes: &[u8]| {
+        let header = jpeg::read_header(bytes, &jpeg::Limits::default()).unwrap();
+        let table = bytes.windows(2).position(|pair| pair == [0xFF, 0xDB]).unwrap();
+        let sampling: Vec<(u8, u8)> = header.components.iter().map(|c| (c.h, c.v)).collect();
+        // The first step of the table for brightness: 16 at quality 50 (T.81 K.1).
+        (header.coding, sampling, bytes[table + 5])
+    };
+    let coded: Vec<_> = renditions.iter().map(|rendition| of(&rendition.bytes)).collect();
+    let same = vec![(1, 1); 3];
+    assert_eq!(coded[0], (jpeg::Coding::Progressive, vec![(2, 1), (1, 1), (1, 1)], 20));
+    assert_eq!(coded[1], (jpeg::Coding::Baseline, same.clone(), 3));
+    assert_eq!(coded[2], (jpeg::Coding::Baseline, same, 3));
+    assert_eq!(coded[3].1, [(2, 2), (1, 1), (1, 1)], "4:2:0 by default");
+    let [larger, smaller] = [&renditions[1], &renditions[2]].map(|rendition| rendition.bytes.len());
+    assert!(larger < smaller, "optimised tables: {larger} bytes, although it has more pixels than {smaller}");
+}
+
 #[test]
 fn every_rendition_is_jfif() {
     for rendition in render(&jpeg(flag(500, 300)), &settings()).unwrap().renditions {
