@@ -141,8 +141,10 @@ const LARGE: &str = "resized=5000x4000,progressive,444; thumbs=192x192";
 async fn a_protected_task_finishes_long_pictures_and_is_stopped_when_it_has_nothing_to_do() {
     // Longer than the stop timeout of this run, so that being stopped in the middle would show.
     let given = [("Renditions", LARGE), ("TaskProtection", "auto")];
+    // On a busy machine an unoptimised build needs longer than the default for one of them.
+    let settings = [("LONGSHORE_MAX_RENDER_TIME", "10m")];
     let grace = Some(Duration::from_secs(4));
-    let mut run = Run::with(Plan { size: (5000, 4000), given: &given, grace, ..USUAL }).await;
+    let mut run = Run::with(Plan { size: (5000, 4000), given: &given, settings: &settings, grace }).await;
     run.fleet.offers_protection = true;
     run.pinned = Some(1);
     run.upload(6).await;
@@ -186,7 +188,8 @@ async fn stopped_in_mid_work(mut run: Run, image: Image, uploads: usize) -> Vec<
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_pictures_against_a_short_stop_timeout_are_caught() {
     // Half a minute a picture is nothing to a worker that counts with two minutes, but it is killed before.
-    let (given, settings) = ([("Renditions", LARGE)], [("LONGSHORE_STOP_TIMEOUT", "120s")]);
+    let (given, settings) =
+        ([("Renditions", LARGE)], [("LONGSHORE_STOP_TIMEOUT", "120s"), ("LONGSHORE_MAX_RENDER_TIME", "10m")]);
     let grace = Some(Duration::from_millis(300));
     let run = Run::with(Plan { size: (5000, 4000), given: &given, settings: &settings, grace }).await;
     let wrong = stopped_in_mid_work(run, Image::Good, 2).await;
