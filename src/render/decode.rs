@@ -45,10 +45,7 @@ pub fn memory_bound(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<((u32, u32), u64), Rejection> {
-    if format == ImageFormat::WebP {
-        webp::check_chunks(bytes)?;
-    }
-    let mut decoder = open(Timed::new(bytes, None), format, limits)?;
+    let mut decoder = open(bytes, None, format, limits)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let flat = match decoder.color_type() {
@@ -82,8 +79,16 @@ fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat, source: usize) -
 const TIFF_VALUE: u64 = 512 << 10;
 
 /// Reads the header.
-fn open(bytes: Timed<'_>, format: ImageFormat, limits: &Limits) -> Result<impl ImageDecoder, Rejection> {
-    let mut reader = ImageReader::with_format(bytes, format);
+fn open(
+    bytes: &[u8],
+    until: Option<Instant>,
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<impl ImageDecoder, Rejection> {
+    if format == ImageFormat::WebP {
+        webp::check_chunks(bytes)?;
+    }
+    let mut reader = ImageReader::with_format(Timed::new(bytes, until), format);
     if format == ImageFormat::Png {
         let mut allocations = image::Limits::default();
         allocations.max_alloc = Some(HEADER);
@@ -107,9 +112,6 @@ pub fn decode(
     limits: &Limits,
     started: Instant,
 ) -> Result<Decoded, Rejection> {
-    if format == ImageFormat::WebP {
-        webp::check_chunks(bytes)?;
-    }
     let until = started.checked_add(limits.max_time);
     read(bytes, until, format, limits)
         .map_err(|rejection| limits.check_time(started).err().unwrap_or(rejection))
@@ -121,7 +123,7 @@ fn read(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<Decoded, Rejection> {
-    let mut decoder = open(Timed::new(bytes, until), format, limits)?;
+    let mut decoder = open(bytes, until, format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
     let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
     if needs > most {

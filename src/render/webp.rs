@@ -19,10 +19,11 @@ const KNOWN: [&[u8]; 9] = [b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF",
 ///
 /// A chunk says that it is longer than what holds it.
 pub fn check_chunks(file: &[u8]) -> Result<(), Rejection> {
-    check(file.get(HEADER..).unwrap_or_default())
+    check(file.get(HEADER..).unwrap_or_default(), true)
 }
 
-fn check(mut chunks: &[u8]) -> Result<(), Rejection> {
+/// Frames are in no frames: looked for in the file only, or a file made for it would exhaust the stack.
+fn check(mut chunks: &[u8], in_file: bool) -> Result<(), Rejection> {
     while let Some((header, rest)) = chunks.split_at_checked(CHUNK_HEADER) {
         let (name, size) = (&header[..4], size(&header[4..]));
         let Some(data) = rest.get(..size) else {
@@ -34,8 +35,8 @@ fn check(mut chunks: &[u8]) -> Result<(), Rejection> {
                 format!("chunk {name:?} of the WebP file says {size} bytes, and {} follow", rest.len());
             return Err(Rejection::new(Reason::Truncated, detail));
         };
-        if name == b"ANMF" {
-            check(data.get(FRAME_HEADER..).unwrap_or_default())?;
+        if in_file && name == b"ANMF" {
+            check(data.get(FRAME_HEADER..).unwrap_or_default(), false)?;
         }
         chunks = rest.get(size + size % 2..).unwrap_or_default();
     }
@@ -76,6 +77,11 @@ mod tests {
             let frame = [vec![0; 16], chunk(b"ALPH", huge, &[0; 4])].concat();
             assert!(check_chunks(&file(&[chunk(b"ANMF", 28, &frame)])).is_err());
         }
+        let mut nested = Vec::new();
+        for depth in (0..100_000_u32).rev() {
+            nested.extend(chunk(b"ANMF", depth * 24 + 16, &[0; 16]));
+        }
+        assert!(check_chunks(&file(&[nested])).is_ok(), "as deep as it likes");
         assert!(check_chunks(b"RIFF").is_ok() && check_chunks(b"").is_ok(), "the decoder says what is wrong");
     }
 }
