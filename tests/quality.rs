@@ -76,7 +76,9 @@ fn there_is_no_cliff_just_above_a_scale_of_the_target() {
         (4128, 3096), // 2/8 is 1032×774
         (4096, 3072), // 2/8 is the target itself
         (4032, 3024), // just too small for 2/8
-        (3072, 2304), // 4/8 is exactly one and a half times the target
+        (3824, 2868), // 3/8 is 1.4 times the target, the least for luma
+        (3416, 2562), // 3/8 is 1.25 times the target, the least for colour differences
+        (3072, 2304), // 3/8 is 1.125 times the target
         (2736, 2052), // 3/8 is 1026
         (2056, 1544), // 4/8 is 1028
         (1644, 1233), // 5/8 is 1028

@@ -10,7 +10,7 @@ use super::idct::{self, SPARE};
 use super::tables::Huffman;
 
 /// Index widths in bits. Wider resolves more symbols at once, but crowds the first-level cache.
-pub(super) const KEEP_BITS: u32 = 10;
+pub(super) const KEEP_BITS: u32 = 11;
 pub(super) const SKIP_BITS: u32 = 12;
 /// The most bits that a [`Skip`] entry takes.
 pub(super) const SKIP_MOST: u32 = 19;
@@ -37,7 +37,7 @@ struct Entry {
 impl Entry {
     /// The one or two coefficients at the start of a [`Keep`] index.
     fn up_to_two(codes: &Codes, index: u32) -> Self {
-        let Some(one) = codes.one(index, KEEP_BITS).filter(|one| (-128..128).contains(&one.value)) else {
+        let Some(one) = codes.one(index, KEEP_BITS).filter(|one| (-64..64).contains(&one.value)) else {
             return Self::code_alone(codes, index);
         };
         let mut entry =
@@ -48,7 +48,7 @@ impl Entry {
         let rest = index << one.bits & ((1 << KEEP_BITS) - 1);
         if let Some(two) = codes.one(rest, KEEP_BITS)
             && one.bits + two.bits <= KEEP_BITS
-            && (-32..32).contains(&two.value)
+            && (-16..16).contains(&two.value)
         {
             entry.bits += two.bits;
             entry.advance += two.advance();
@@ -70,8 +70,8 @@ impl Entry {
     }
 }
 
-/// An [`Entry`] in 32 bits: bits 0..6 length, 6..14 advance and flags, 14..18 run, 18..26 first value,
-/// 26..32 second value.
+/// An [`Entry`] in 32 bits: bits 0..8 length, which is on the critical path and therefore a byte of its own,
+/// 8..16 advance and flags, 16..20 run, 20..27 first value, 27..32 second value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keep(u32);
 
@@ -80,43 +80,43 @@ impl Keep {
 
     fn pack(entry: Entry) -> Self {
         let Entry { bits, advance, run, first, second } = entry;
-        Self(bits | advance << 6 | run << 14 | (first as u32 & 0xFF) << 18 | (second as u32) << 26)
+        Self(bits | advance << 8 | run << 16 | (first as u32 & 0x7F) << 20 | (second as u32) << 27)
     }
 
     #[inline(always)]
     pub(super) fn bits(self) -> u32 {
-        self.0 & 63
+        self.0 & 0xFF
     }
 
     /// How far the zigzag index moves, with flags.
     #[inline(always)]
     pub(super) fn advance(self) -> u32 {
-        self.0 >> 6 & 0xFF
+        self.0 >> 8 & 0xFF
     }
 
     /// How far the second coefficient is from the next zigzag index.
     #[inline(always)]
     pub(super) fn last(self) -> usize {
-        ((self.0 >> 6 & 63) as usize).wrapping_sub(1)
+        ((self.0 >> 8 & 63) as usize).wrapping_sub(1)
     }
 
     #[inline(always)]
     pub(super) fn run(self) -> usize {
-        (self.0 >> 14 & 15) as usize
+        (self.0 >> 16 & 15) as usize
     }
 
     #[inline(always)]
     pub(super) fn first(self) -> i16 {
-        ((self.0 as i32) << 6 >> 24) as i16
+        ((self.0 as i32) << 5 >> 25) as i16
     }
 
     #[inline(always)]
     pub(super) fn second(self) -> i16 {
-        (self.0 as i32 >> 26) as i16
+        (self.0 as i32 >> 27) as i16
     }
 }
 
-/// Several symbols to pass over, in 16 bits: bits 0..6 length, 6..14 advance and flags.
+/// Several symbols to pass over, in 16 bits: bits 0..8 length, 8..16 advance and flags.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Skip(u16);
 
@@ -134,17 +134,17 @@ impl Skip {
         {
             (bits, advance) = (length + u32::from(symbol & 15), u32::from(symbol >> 4) + 1);
         }
-        Skip((bits | advance << 6) as u16)
+        Skip((bits | advance << 8) as u16)
     }
 
     #[inline(always)]
     pub(super) fn bits(self) -> u32 {
-        u32::from(self.0) & 63
+        u32::from(self.0 & 0xFF)
     }
 
     #[inline(always)]
     pub(super) fn advance(self) -> u32 {
-        u32::from(self.0) >> 6
+        u32::from(self.0) >> 8
     }
 }
 
