@@ -4,8 +4,9 @@
 mod common;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
+use common::LIMIT;
 use common::pictures::{jpeg, picture};
-use common::process::{longshore, run_aside};
+use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
 use longshore::job::Outcome;
 use longshore::local::s3;
@@ -234,4 +235,38 @@ async fn what_is_missing_is_told_by_name() {
     .await;
     assert_eq!((code, text.as_str()), (Some(2), ""));
     assert!(errors.contains("--concurrency") && errors.contains("--output-bucket"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_published_to_cloudwatch_when_the_worker_leaves() {
+    let stage = Stage::new().await;
+    let etag = stage.upload("a.jpg", jpeg(&picture(300, 200))).await;
+    stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_EMF_NAMESPACE", "Pictures").env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start_printing_to(command, printed.reopen().unwrap());
+    stage.output("thumbs/a.jpg").await;
+    stage.wait_until_empty().await;
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0), "{}", process.log());
+
+    let text = std::fs::read_to_string(printed.path()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let queue = stage.queue.rsplit('/').next().unwrap();
+    for line in &lines {
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!((&directive["Namespace"], &line["queue"]), (&json!("Pictures"), &json!(queue)), "{line}");
+        for dimension in directive["Dimensions"][0].as_array().unwrap() {
+            assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension} has a value in {line}");
+        }
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(!line[metric["Name"].as_str().unwrap()].is_null(), "{metric} has a value in {line}");
+        }
+    }
+    let sum = |name: &str| lines.iter().filter_map(|line| line[name].as_f64()).sum::<f64>();
+    assert_eq!(sum("messaging_client_consumed_messages_total"), 1.0, "{text}");
+    assert_eq!(sum("longshore_messages_deleted_total"), 1.0, "{text}");
+    let encoded = lines.iter().find(|l| l["stage"] == "encode" && l["rendition"] == "thumbs").unwrap();
+    assert_eq!(encoded["longshore_stage_seconds"].as_array().unwrap().len(), 1, "{text}");
 }

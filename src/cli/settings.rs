@@ -111,6 +111,10 @@ pub struct WorkArgs {
     /// Address of the health endpoint, or `off`. [default: 127.0.0.1:9464]
     #[arg(long, env = "LONGSHORE_ADMIN_ADDR", value_name = "ADDRESS", help_heading = "Telling")]
     pub admin_addr: Option<String>,
+    /// Namespace in CloudWatch that metrics are published to once a minute, as lines in the embedded metric
+    /// format on standard output; or `off`. [default: off]
+    #[arg(long, env = "LONGSHORE_EMF_NAMESPACE", value_name = "NAME", help_heading = "Telling")]
+    pub emf_namespace: Option<String>,
     /// Log lines as `json` or `text`. [default: text on a terminal, json elsewhere]
     #[arg(long, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT", help_heading = "Telling")]
     pub log_format: Option<String>,

@@ -4,12 +4,15 @@ use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured};
 use crate::aws::{Clients, Connection};
 use crate::config::Config;
 use crate::job::Context;
-use crate::ops::{Metrics, Shutdown, admin, logs};
+use crate::ops::admin::Admin;
+use crate::ops::emf::Emf;
+use crate::ops::{Metrics, Phase, Shutdown, admin, logs};
 use crate::queue::{DeadLetters, Keeper, Queue};
 use crate::render::Pool;
 use crate::store::Store;
 use crate::worker::{Report, Worker};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -66,8 +69,10 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         Ok(worker) => worker,
         Err(e) => return failed(&format!("cannot start a thread: {e}")),
     };
+    let told = worker.admin();
+    tokio::spawn(publish(told.clone(), shutdown.clone()));
     if let Some(listener) = listener {
-        tokio::spawn(admin::serve(listener, worker.admin(), shutdown));
+        tokio::spawn(admin::serve(listener, told.clone(), shutdown));
     }
     let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
     info!(
@@ -79,7 +84,9 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         renditions = renditions.join("; "),
         "started"
     );
-    match worker.run().await {
+    let ended = worker.run().await;
+    told.publish();
+    match ended {
         Ok(farewell) => {
             let c = farewell.counts;
             info!(
@@ -96,6 +103,18 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
             OK
         }
         Err(broken) => failed(&broken.to_string()),
+    }
+}
+
+/// Metrics go to CloudWatch this often, which keeps them by the minute.
+const PUBLISHED_EVERY: Duration = Duration::from_secs(60);
+
+async fn publish(told: Admin, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.reached(Phase::Leaving) => return,
+            () = tokio::time::sleep(PUBLISHED_EVERY) => told.publish(),
+        }
     }
 }
 
@@ -123,7 +142,14 @@ pub async fn build(
     let clients = Clients::connect(connection, config.wait, config.visibility).await;
     let queue = Queue::new(clients.clone(), config.queue_url.clone());
     let unsettled = config.concurrency.max(10);
-    let metrics = Metrics::default();
+    let metrics = match &config.emf_namespace {
+        Some(namespace) => Metrics::default().with_emf(Emf::new(
+            namespace.clone(),
+            config.queue_name().to_owned(),
+            std::io::stdout(),
+        )),
+        None => Metrics::default(),
+    };
     let keeper = Keeper::start(queue.clone(), config.visibility, unsettled, metrics.clone())?;
     let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
     let pool = Pool::new(config.render.threads, config.memory_budget)?;

@@ -35,6 +35,7 @@ pub struct Config {
     pub endpoint_url: Option<String>,
     pub profile: Option<String>,
     pub admin_addr: Option<SocketAddr>,
+    pub emf_namespace: Option<String>,
     pub log: LogSettings,
 }
 
@@ -182,11 +183,17 @@ impl Config {
             ),
             cache_control: cache_control(&mut reader, work),
             admin_addr: admin_addr(&mut reader, work),
+            emf_namespace: emf_namespace(&mut reader, work),
             log: log_settings(&mut reader, work),
             render,
         };
         config.check_together(&mut reader);
         reader.finish(config)
+    }
+
+    /// The last part of the queue's URL.
+    pub fn queue_name(&self) -> &str {
+        self.queue_url.rsplit('/').next().unwrap_or_default()
     }
 
     /// Time from SIGTERM to the end of draining, D.
@@ -346,6 +353,19 @@ fn admin_addr(reader: &mut Reader, work: &WorkArgs) -> Option<SocketAddr> {
     address
 }
 
+/// CloudWatch's rule: "PutMetricData", Amazon CloudWatch API Reference. `AWS/` is Amazon's.
+fn emf_namespace(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
+    let name = present(&work.emf_namespace).filter(|name| *name != "off")?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#:".contains(c);
+    if name.len() > 255 || !name.chars().all(allowed) || name.starts_with("AWS/") {
+        reader.mistake(format!(
+            "--emf-namespace is {name:?}: write up to 255 letters, digits and . - _ / # : that do not begin \
+             with AWS/, like Longshore; or off"
+        ));
+    }
+    Some(name.to_owned())
+}
+
 fn log_settings(reader: &mut Reader, work: &WorkArgs) -> LogSettings {
     let filter = present(&work.log).unwrap_or("info").to_owned();
     if let Err(why) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
@@ -386,6 +406,7 @@ mod tests {
             suffix_case: Some("maybe".into()),
             admin_addr: Some("9464".into()),
             cache_control: Some("a\nb".into()),
+            emf_namespace: Some("AWS/SQS".into()),
             ..WorkArgs::default()
         };
         let render =
@@ -398,6 +419,7 @@ mod tests {
             "--suffix-case",
             "--admin-addr",
             "--cache-control",
+            "--emf-namespace",
             "rendition 1",
             "--icc",
         ] {

@@ -52,6 +52,9 @@ pub struct Output {
     pub height: u32,
     /// False: it was there already.
     pub written: bool,
+    pub resize: Duration,
+    pub encode: Duration,
+    pub upload: Duration,
 }
 
 /// For events that do not say; an object that is larger is read again.
@@ -174,7 +177,8 @@ async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Fail
 
     let started = Instant::now();
     let mut outputs = Vec::new();
-    for (rendition, hash) in rendered.renditions.iter().zip(&context.hashes) {
+    for ((rendition, times), hash) in rendered.renditions.iter().zip(&rendered.each).zip(&context.hashes) {
+        let begun = Instant::now();
         let location = context.output(&rendition.name, &created.key);
         let provenance = Provenance::new(created, &object.etag, hash);
         let upload = Upload {
@@ -195,6 +199,9 @@ async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Fail
             width: rendition.width,
             height: rendition.height,
             written,
+            resize: times.resize,
+            encode: times.encode,
+            upload: begun.elapsed(),
         });
     }
     let made = Made { bytes_in, outputs, download, stages: rendered.stages, upload: started.elapsed() };

@@ -24,6 +24,11 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// To CloudWatch, if it is to be told.
+    pub fn publish(&self) {
+        self.metrics.publish(|| self.keeper.snapshot());
+    }
+
     fn metrics(&self) -> ([(&'static str, &'static str); 1], String) {
         (
             [("content-type", "text/plain; version=0.0.4; charset=utf-8")],

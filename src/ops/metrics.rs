@@ -1,12 +1,14 @@
-//! What the worker counts, as Prometheus text.
+//! What the worker counts, as Prometheus text, and as CloudWatch's embedded metric format if asked for.
 //!
-//! The counters of messages are read off the keeper's book when asked for, all under one lock, so that
-//! `received = deleted + dead_lettered + retried + released + ownership_lost + in_flight` holds in
+//! Names are those of OpenTelemetry's messaging conventions where it has one (v1.37, "Semantic conventions for
+//! messaging client metrics"), as Prometheus writes them. The counters of messages are read off the keeper's book when asked for, all under one lock, so that
+//! `consumed = deleted + dead_lettered + retried + released + ownership_lost + in_flight` holds in
 //! every answer.
 
+use super::emf::Emf;
 use crate::job::Outcome;
 use crate::queue::Counts;
-use metrics::{Counter, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +22,12 @@ pub struct Metrics {
     handle: PrometheusHandle,
     samples: Arc<AtomicU64>,
     rendering: Arc<Mutex<()>>,
+    /// And what was told of the messages' counters so far.
+    emf: Option<Arc<(Emf, Mutex<Counts>)>>,
 }
 
+/// OpenTelemetry's `messaging.system` for Amazon SQS.
+const SYSTEM: &str = "aws_sqs";
 /// Samples wait one by one until they are put into their buckets: often enough, even if nobody ever asks.
 const SAMPLES_BETWEEN_UPKEEPS: u64 = 1024;
 
@@ -29,6 +35,10 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 /// Seconds: pictures take tens of milliseconds, large ones seconds.
 const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
+const CONSUMED: &str = "messaging_client_consumed_messages_total";
+const PROCESS_SECONDS: &str = "messaging_process_duration_seconds";
+const OPERATION_SECONDS: &str = "messaging_client_operation_duration_seconds";
+const RECORDS: &str = "longshore_records_total";
 const IN_FLIGHT: &str = "longshore_messages_in_flight";
 const TASKS: &str = "longshore_tasks";
 const DEAD_LETTERS: &str = "longshore_dead_letters_total";
@@ -41,8 +51,10 @@ const RENDITION_BYTES: &str = "longshore_rendition_bytes";
 /// Bytes: thumbnails have thousands, sources millions.
 const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
 
-const HISTOGRAMS: [(&str, &str); 6] = [
-    (STAGE_SECONDS, "Time of each stage of a picture."),
+const HISTOGRAMS: [(&str, &str); 8] = [
+    (PROCESS_SECONDS, "From the receipt of a message to the decision what becomes of it."),
+    (OPERATION_SECONDS, "Calls of SQS, long polls included, by operation."),
+    (STAGE_SECONDS, "Time of each stage of a picture, by rendition where each has its own."),
     (LEASE_LAG_SECONDS, "How late leases were renewed."),
     (QUEUE_LAG_SECONDS, "From the sending of a message to its receipt here."),
     (DRAIN_SECONDS, "From the signal to the last message let go."),
@@ -52,7 +64,7 @@ const HISTOGRAMS: [(&str, &str); 6] = [
 
 /// Name, help.
 const COUNTERS: [(&str, &str); 8] = [
-    ("longshore_messages_received_total", "Messages received, redeliveries while the job runs not counted."),
+    (CONSUMED, "Messages received, redeliveries while the job runs not counted."),
     ("longshore_messages_deleted_total", "Messages deleted after all their work was done."),
     (
         "longshore_messages_dead_lettered_total",
@@ -62,7 +74,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ("longshore_messages_released_total", "Messages handed back at once because the worker left, by reason."),
     ("longshore_messages_ownership_lost_total", "Messages whose receipt handle was not valid any more."),
     ("longshore_messages_redelivered_total", "Messages received again while their job ran."),
-    ("longshore_records_total", "Records of messages, by outcome and reason."),
+    (RECORDS, "Records of messages, by outcome and reason."),
 ];
 
 impl Default for Metrics {
@@ -89,11 +101,20 @@ impl Default for Metrics {
             recorder: Arc::new(recorder),
             samples: Arc::default(),
             rendering: Arc::default(),
+            emf: None,
         }
     }
 }
 
+type Labels<'a> = &'a [(&'static str, &'a str)];
+
 impl Metrics {
+    /// Tells CloudWatch too.
+    #[must_use]
+    pub fn with_emf(self, emf: Emf) -> Self {
+        Self { emf: Some(Arc::new((emf, Mutex::default()))), ..self }
+    }
+
     /// One record has come to its end.
     pub fn record(&self, outcome: &Outcome) {
         let (name, reason) = match outcome {
@@ -110,19 +131,17 @@ impl Metrics {
         if let Outcome::Done(made) = outcome
             && !made.outputs.is_empty()
         {
-            let stages = &made.stages;
-            for (stage, time) in [
-                ("download", made.download),
-                ("decode", stages.decode),
-                ("resize", stages.resize),
-                ("encode", stages.encode),
-                ("upload", made.upload),
-            ] {
-                self.time(STAGE_SECONDS, &[("stage", stage)], time);
-            }
+            self.time(STAGE_SECONDS, &[("stage", "download")], made.download);
+            self.time(STAGE_SECONDS, &[("stage", "decode")], made.stages.decode);
             self.sample(SOURCE_BYTES, &[], made.bytes_in as f64);
             for output in &made.outputs {
-                self.sample(RENDITION_BYTES, &[], output.bytes as f64);
+                let rendition = ("rendition", output.name.as_str());
+                for (stage, time) in
+                    [("resize", output.resize), ("encode", output.encode), ("upload", output.upload)]
+                {
+                    self.time(STAGE_SECONDS, &[("stage", stage), rendition], time);
+                }
+                self.sample(RENDITION_BYTES, &[rendition], output.bytes as f64);
             }
         }
     }
@@ -134,7 +153,7 @@ impl Metrics {
 
     /// A copy is in the dead-letter queue.
     pub fn dead_lettered(&self, reason: &'static str) {
-        self.recorder.register_counter(&key(DEAD_LETTERS, &[("reason", reason)]), &METADATA).increment(1);
+        self.add(DEAD_LETTERS, &[("reason", reason)], 1);
     }
 
     /// How late a lease was renewed.
@@ -151,22 +170,44 @@ impl Metrics {
         }
     }
 
+    /// What becomes of a message is decided. `error`: why it is not done, if it is not.
+    pub fn processed(&self, time: Duration, error: &str) {
+        self.time(PROCESS_SECONDS, &[("messaging_system", SYSTEM), ("error_type", error)], time);
+    }
+
+    /// A call of SQS has ended, by its name in AWS's API in snake case.
+    pub fn operation(&self, name: &str, time: Duration, failed: bool) {
+        let error = if failed { "failed" } else { "" };
+        let labels =
+            [("messaging_system", SYSTEM), ("messaging_operation_name", name), ("error_type", error)];
+        self.time(OPERATION_SECONDS, &labels, time);
+    }
+
     /// The worker has let go of everything.
     pub fn drained(&self, time: Duration) {
         self.time(DRAIN_SECONDS, &[], time);
     }
 
-    fn count_record(&self, outcome: &'static str, reason: &'static str) {
-        let labels = [("outcome", outcome), ("reason", reason)];
-        self.recorder.register_counter(&key("longshore_records_total", &labels), &METADATA).increment(1);
+    fn count_record(&self, outcome: &str, reason: &str) {
+        self.add(RECORDS, &[("outcome", outcome), ("reason", reason)], 1);
     }
 
-    fn time(&self, name: &'static str, labels: &[(&'static str, &'static str)], time: Duration) {
+    fn add(&self, name: &'static str, labels: Labels, more: u64) {
+        self.recorder.register_counter(&key(name, labels), &METADATA).increment(more);
+        if let Some(emf) = &self.emf {
+            emf.0.add(name, labels, more as f64);
+        }
+    }
+
+    fn time(&self, name: &'static str, labels: Labels, time: Duration) {
         self.sample(name, labels, time.as_secs_f64());
     }
 
-    fn sample(&self, name: &'static str, labels: &[(&'static str, &'static str)], value: f64) {
+    fn sample(&self, name: &'static str, labels: Labels, value: f64) {
         self.recorder.register_histogram(&key(name, labels), &METADATA).record(value);
+        if let Some(emf) = &self.emf {
+            emf.0.sample(name, labels, value);
+        }
         if self.samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_BETWEEN_UPKEEPS
             == SAMPLES_BETWEEN_UPKEEPS - 1
         {
@@ -174,25 +215,26 @@ impl Metrics {
         }
     }
 
+    /// Tells CloudWatch what was gathered since the last time, if it is to be told at all.
+    pub fn publish(&self, snapshot: impl FnOnce() -> (Counts, usize)) {
+        let Some(emf) = &self.emf else { return };
+        let (emf, told) = &**emf;
+        let (counts, in_flight) = snapshot();
+        let before = std::mem::replace(&mut *told.lock().unwrap_or_else(PoisonError::into_inner), counts);
+        for ((name, labels, now), (_, _, before)) in totals(&counts).into_iter().zip(totals(&before)) {
+            emf.add(name, &labels, now.saturating_sub(before) as f64);
+        }
+        emf.sample(IN_FLIGHT, &[], in_flight as f64);
+        emf.flush();
+    }
+
     /// The Prometheus text format, with the messages' counters as they are in the book.
     pub fn render(&self, snapshot: impl FnOnce() -> (Counts, usize)) -> String {
         // One at a time, or an answer would mix two moments.
         let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         let (counts, in_flight) = snapshot();
-        let totals: [(usize, &str, u64); 8] = [
-            (0, "", counts.received),
-            (1, "", counts.deleted),
-            (2, "", counts.dead_lettered),
-            (3, "", counts.retried),
-            (4, "not-begun", counts.released_not_begun),
-            (4, "cut-off", counts.released_cut_off),
-            (5, "", counts.ownership_lost),
-            (6, "", counts.redelivered),
-        ];
-        for (name, reason, total) in totals {
-            let key = key(COUNTERS[name].0, &[("reason", reason)]);
-            let counter: Counter = self.recorder.register_counter(&key, &METADATA);
-            counter.absolute(total);
+        for (name, labels, total) in totals(&counts) {
+            self.recorder.register_counter(&key(name, &labels), &METADATA).absolute(total);
         }
         let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
         gauge.set(in_flight as f64);
@@ -205,9 +247,25 @@ impl Metrics {
     }
 }
 
-fn key(name: &'static str, labels: &[(&'static str, &'static str)]) -> Key {
+/// Name, a label, value.
+fn totals(counts: &Counts) -> [(&'static str, [(&'static str, &'static str); 1], u64); 8] {
+    let [consumed, deleted, dead_lettered, retried, released, lost, redelivered, _] =
+        COUNTERS.map(|(name, _)| name);
+    [
+        (consumed, [("messaging_system", SYSTEM)], counts.received),
+        (deleted, [("reason", "")], counts.deleted),
+        (dead_lettered, [("reason", "")], counts.dead_lettered),
+        (retried, [("reason", "")], counts.retried),
+        (released, [("reason", "not-begun")], counts.released_not_begun),
+        (released, [("reason", "cut-off")], counts.released_cut_off),
+        (lost, [("reason", "")], counts.ownership_lost),
+        (redelivered, [("reason", "")], counts.redelivered),
+    ]
+}
+
+fn key(name: &'static str, labels: Labels) -> Key {
     let told = labels.iter().filter(|(_, value)| !value.is_empty());
-    let labels: Vec<Label> = told.map(|(name, value)| Label::from_static_parts(name, value)).collect();
+    let labels: Vec<Label> = told.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
     Key::from_parts(SharedString::const_str(name), labels)
 }
 
@@ -222,8 +280,14 @@ mod tests {
         let readme = include_str!("../../README.md");
         let table = readme.split("### Metrics").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
         let words = table.split(|c: char| !c.is_ascii_lowercase() && c != '_');
-        let told: BTreeSet<&str> =
-            words.filter(|w| w.starts_with("longshore_")).map(|w| w.trim_end_matches("_bucket")).collect();
+        let told: BTreeSet<&str> = words
+            .filter(|w| {
+                ["longshore_", "messaging_client_", "messaging_process_"]
+                    .iter()
+                    .any(|name| w.starts_with(name))
+            })
+            .map(|w| w.trim_end_matches("_bucket"))
+            .collect();
         let counters = COUNTERS.iter().map(|(name, _)| *name);
         let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
         let known = counters.chain(histograms).chain([IN_FLIGHT, TASKS, DEAD_LETTERS]).collect();
@@ -240,7 +304,7 @@ mod tests {
         let text = metrics.render(|| (counts, 2));
         for line in [
             r#"longshore_records_total{outcome="ignored",reason="test-event"} 1"#,
-            "longshore_messages_received_total 10",
+            r#"messaging_client_consumed_messages_total{messaging_system="aws_sqs"} 10"#,
             r#"longshore_messages_released_total{reason="not-begun"} 3"#,
             r#"longshore_messages_released_total{reason="cut-off"} 0"#,
             "longshore_messages_in_flight 2",

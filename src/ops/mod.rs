@@ -1,6 +1,7 @@
 //! What an operator touches: signals, health, metrics, logs.
 
 pub mod admin;
+pub mod emf;
 pub mod health;
 pub mod logs;
 pub mod metrics;

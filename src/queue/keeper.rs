@@ -270,7 +270,7 @@ async fn run(shared: &Shared, queue: &Queue, visibility: Duration, metrics: &Met
             if batch.action == Action::Renew {
                 metrics.lease_lag(batch.lag);
             }
-            under_way.push(send(queue, batch));
+            under_way.push(send(queue, batch, metrics));
         }
         // Looks at least this often, so that `last_tick` tells a living thread.
         let heartbeat = Instant::now() + visibility / 6;
@@ -283,7 +283,7 @@ async fn run(shared: &Shared, queue: &Queue, visibility: Duration, metrics: &Met
     }
 }
 
-async fn send(queue: &Queue, batch: Batch) -> Done {
+async fn send(queue: &Queue, batch: Batch, metrics: &Metrics) -> Done {
     let started = Instant::now();
     let results = match batch.action {
         Action::Renew | Action::Leave => queue.change_visibility(&batch.entries).await,
@@ -292,6 +292,11 @@ async fn send(queue: &Queue, batch: Batch) -> Done {
             queue.delete(&receipts).await
         }
     };
+    let name = match batch.action {
+        Action::Renew | Action::Leave => "change_message_visibility_batch",
+        Action::Delete => "delete_message_batch",
+    };
+    metrics.operation(name, started.elapsed(), results.iter().all(Result::is_err));
     (batch, started, results)
 }
 

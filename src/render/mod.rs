@@ -81,6 +81,8 @@ pub struct Rendered {
     pub width: u32,
     pub height: u32,
     pub stages: Stages,
+    /// Resizing and coding of each rendition, in the order of the specs.
+    pub each: Vec<Stages>,
     /// What was odd about the file and coped with, a line each.
     pub notes: Vec<String>,
 }
@@ -112,10 +114,12 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
     let (width, height) = source.upright_size();
     let icc = source.kept_icc(settings.icc);
     let mut made: Vec<Option<(Picture, Rendition)>> = settings.specs.iter().map(|_| None).collect();
+    let mut each = vec![Stages::default(); settings.specs.len()];
     for index in largest_first(&settings.specs) {
         settings.limits.check_time(started)?;
         let spec = &settings.specs[index];
         let size = fit(width, height, spec.width, spec.height);
+        let before = stages;
 
         let begun = Instant::now();
         let larger = made.iter().flatten().map(|(picture, _)| picture).filter(|p| serves(p, size));
@@ -131,6 +135,8 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
         let begun = Instant::now();
         let bytes = picture.encode(spec, icc.as_deref(), scratch)?;
         stages.encode += begun.elapsed();
+        each[index].resize = stages.resize - before.resize;
+        each[index].encode = stages.encode - before.encode;
         let rendition = Rendition {
             name: spec.name.clone(),
             bytes,
@@ -141,7 +147,7 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
         made[index] = Some((picture, rendition));
     }
     let renditions = made.into_iter().flatten().map(|(_, rendition)| rendition).collect();
-    Ok(Rendered { renditions, width, height, stages, notes: source.notes() })
+    Ok(Rendered { renditions, width, height, stages, each, notes: source.notes() })
 }
 
 /// Where the pixels come from.

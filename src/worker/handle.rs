@@ -50,6 +50,19 @@ pub enum Ended {
     Rejected { body: String, rejection: Rejection },
 }
 
+impl Ended {
+    /// Why it is not finished; empty if it is.
+    fn error(&self) -> &'static str {
+        match self {
+            Self::Finished => "",
+            Self::Retry => "retry",
+            Self::Blocked { barrier, .. } => barrier.slug(),
+            Self::Left => "left",
+            Self::Rejected { rejection, .. } => rejection.reason.slug(),
+        }
+    }
+}
+
 /// SQS hides a message for 12 h from its receive, whatever is asked.
 const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
 /// A first delivery that is denied waits like this many more: 20 s at most instead of 5 s.
@@ -71,7 +84,9 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
         let mut inside = None;
         let work = work(handler, &message, &lease, pass, &mut inside);
         let ended = tokio::time::timeout_at(give_up.into(), work).await;
-        settle(handler, &message, lease, ended.unwrap_or(Ended::Retry)).await;
+        let ended = ended.unwrap_or(Ended::Retry);
+        handler.metrics.processed(message.received_at.elapsed(), ended.error());
+        settle(handler, &message, lease, ended).await;
         if let Some((_, Some(_))) = &inside {
             // Its job may be given up, but its picture can still kill the process.
             tokio::select! {
@@ -284,7 +299,10 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
         Ended::Rejected { .. } if lease.is_lost() => Settlement::Release(Cause::CutOff),
         Ended::Rejected { body, rejection } => {
             let letter = DeadLetter { message, body, rejection: &rejection };
-            match handler.dead_letters.send(&letter).await {
+            let begun = Instant::now();
+            let sent = handler.dead_letters.send(&letter).await;
+            handler.metrics.operation("send_message", begun.elapsed(), sent.is_err());
+            match sent {
                 Ok(()) => {
                     handler.metrics.dead_lettered(rejection.reason.slug());
                     Settlement::DeadLettered

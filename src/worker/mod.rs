@@ -264,7 +264,13 @@ impl Worker {
         if self.shutdown.phase() > Phase::Running {
             return None;
         }
-        let mut receive = pin!(self.queue.receive(places, self.wait, self.visibility));
+        let receive = async {
+            let begun = Instant::now();
+            let answer = self.queue.receive(places, self.wait, self.visibility).await;
+            self.handler.metrics.operation("receive_message", begun.elapsed(), answer.is_err());
+            answer
+        };
+        let mut receive = pin!(receive);
         let answer = tokio::select! {
             biased;
             answer = &mut receive => answer,

@@ -43,7 +43,7 @@ pub fn check(text: &str) -> Result<(), String> {
         let value = sums.get(name).copied();
         value.ok_or_else(|| format!("/metrics does not tell {name}"))
     };
-    let received = get("longshore_messages_received_total")?;
+    let received = get("messaging_client_consumed_messages_total")?;
     let mut told = vec![("in_flight", get("longshore_messages_in_flight")?)];
     for end in ENDS {
         told.push((end, get(&format!("longshore_messages_{end}_total"))?));
@@ -87,7 +87,7 @@ mod tests {
 
     fn told(received: u32, deleted: u32) -> String {
         format!(
-            "# TYPE longshore_messages_received_total counter\nlongshore_messages_received_total {received}\n\
+            "# TYPE messaging_client_consumed_messages_total counter\nmessaging_client_consumed_messages_total {received}\n\
              longshore_messages_deleted_total {deleted}\nlongshore_messages_released_total{{reason=\"a\"}} 1\n\
              longshore_messages_released_total{{reason=\"b\"}} 2\nlongshore_messages_retried_total 1\n\
              longshore_messages_dead_lettered_total 0\nlongshore_messages_ownership_lost_total 0\n\
@@ -99,6 +99,6 @@ mod tests {
     fn the_identity_is_summed_over_labels() {
         assert_eq!(check(&told(10, 4)), Ok(()));
         assert!(check(&told(10, 5)).is_err());
-        assert!(check("longshore_messages_received_total 1\n").is_err());
+        assert!(check("messaging_client_consumed_messages_total 1\n").is_err());
     }
 }
