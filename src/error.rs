@@ -41,7 +41,7 @@ pub enum Reason {
     PixelLimit,
     /// More progressive scans than the limit.
     ScanLimit,
-    /// Longer to decode than the time budget of a picture.
+    /// More CPU time than the budget of a picture.
     TimeLimit,
     /// More memory than the budget of the worker allows one picture.
     MemoryBudget,

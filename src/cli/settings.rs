@@ -30,7 +30,8 @@ pub struct RenderArgs {
     /// The most bytes that a source file may have. [default: 128MiB]
     #[arg(long, env = "LONGSHORE_MAX_BYTES", value_name = "SIZE")]
     pub max_bytes: Option<String>,
-    /// The longest that one picture may take to decode and render. [default: 30s]
+    /// The most CPU time that one picture may take, from bytes to renditions. Waiting for a CPU does not count.
+    /// [default: 30s]
     #[arg(long, env = "LONGSHORE_MAX_RENDER_TIME", value_name = "TIME")]
     pub max_render_time: Option<String>,
     /// How many pictures are decoded at once, one thread each. [default: the number of CPUs]

@@ -8,11 +8,10 @@ use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
 use super::timed::Timed;
-use super::{IccMode, Limits, Scratch, note, webp};
+use super::{Deadline, IccMode, Limits, Scratch, note, webp};
 use crate::error::{Reason, Rejection};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
-use std::time::Instant;
 
 /// A decoded picture, not yet turned.
 pub struct Decoded {
@@ -81,14 +80,14 @@ const TIFF_VALUE: u64 = 512 << 10;
 /// Reads the header.
 fn open(
     bytes: &[u8],
-    until: Option<Instant>,
+    deadline: Option<Deadline>,
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<impl ImageDecoder, Rejection> {
     if format == ImageFormat::WebP {
         webp::check_chunks(bytes)?;
     }
-    let mut reader = ImageReader::with_format(Timed::new(bytes, until), format);
+    let mut reader = ImageReader::with_format(Timed::new(bytes, deadline), format);
     if format == ImageFormat::Png {
         let mut allocations = image::Limits::default();
         allocations.max_alloc = Some(HEADER);
@@ -105,25 +104,24 @@ fn open(
     Ok(decoder)
 }
 
-/// The whole picture, if there is time for it: that began to run when it was `started`.
+/// The whole picture, if there is time for it.
 pub fn decode(
     bytes: &[u8],
     format: ImageFormat,
     limits: &Limits,
-    started: Instant,
+    deadline: Deadline,
 ) -> Result<Decoded, Rejection> {
-    let until = started.checked_add(limits.max_time);
-    read(bytes, until, format, limits)
-        .map_err(|rejection| limits.check_time(started).err().unwrap_or(rejection))
+    read(bytes, Some(deadline), format, limits)
+        .map_err(|rejection| deadline.check().err().unwrap_or(rejection))
 }
 
 fn read(
     bytes: &[u8],
-    until: Option<Instant>,
+    deadline: Option<Deadline>,
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<Decoded, Rejection> {
-    let mut decoder = open(bytes, until, format, limits)?;
+    let mut decoder = open(bytes, deadline, format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
     let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
     if needs > most {

@@ -1,7 +1,6 @@
 //! What a picture may cost. Checked from its header, before memory is taken.
 
-use crate::error::{Reason, Rejection};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What happens to a file whose coded data is cut short or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,7 +18,7 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Scans of a progressive file: a few hundred bytes can ask for seconds of work in each.
     pub max_scans: u32,
-    /// Time for one picture, from bytes to renditions.
+    /// CPU time for one picture, from bytes to renditions.
     pub max_time: Duration,
     pub damaged: Damaged,
 }
@@ -34,23 +33,5 @@ impl Default for Limits {
             max_time: Duration::from_secs(30),
             damaged: Damaged::Reject,
         }
-    }
-}
-
-impl Limits {
-    /// Refuses to go on with a picture whose time is over.
-    pub fn check_time(&self, started: Instant) -> Result<(), Rejection> {
-        if started.elapsed() <= self.max_time { Ok(()) } else { Err(self.out_of_time(started)) }
-    }
-
-    /// The refusal of a picture that was begun then and is not ready.
-    pub fn out_of_time(&self, started: Instant) -> Rejection {
-        let spent = started.elapsed();
-        let detail = format!(
-            "{:.1} s of work are more than the limit of {:.1} s (--max-render-time)",
-            spent.as_secs_f64(),
-            self.max_time.as_secs_f64()
-        );
-        Rejection::new(Reason::TimeLimit, detail)
     }
 }

@@ -1,10 +1,9 @@
 //! How much memory a picture may take: known from its header, before any is taken.
 
 use super::photo::Photo;
-use super::{IccMode, Settings, decode, fit, sniff};
+use super::{Deadline, IccMode, Settings, decode, fit, sniff};
 use crate::error::Rejection;
 use image::ImageFormat;
-use std::time::Instant;
 
 /// Bytes for a pixel of a rendition: its planes, in RGB and converted, and the worst that it can be coded
 /// to, in memory that grows by doubling.
@@ -39,7 +38,7 @@ pub fn memory_bound(bytes: &[u8], settings: &Settings) -> Result<u64, Rejection>
         let (size, reading) = decode::memory_bound(bytes, format, &settings.limits)?;
         return Ok(FIXED + reading + writing(size, decode::PROFILE, settings));
     }
-    let photo = Photo::open(bytes, &settings.limits, Instant::now())?;
+    let photo = Photo::open(bytes, &settings.limits, Deadline::after(settings.limits.max_time))?;
     let size = photo.upright_size();
     let reading = settings.specs.iter().map(|spec| {
         photo.memory_bound(fit(size.0, size.1, spec.width, spec.height), spec.subsampling, settings.icc)

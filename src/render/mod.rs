@@ -11,6 +11,7 @@
 //! resampled as they come. How much memory that takes follows from its header: see [`memory_bound`].
 
 mod colour;
+mod deadline;
 mod decode;
 pub mod encode;
 mod fit;
@@ -29,6 +30,7 @@ mod timed;
 mod webp;
 
 pub use colour::IccMode;
+pub use deadline::Deadline;
 pub use fit::fit;
 pub use limits::{Damaged, Limits};
 pub use memory::memory_bound;
@@ -107,16 +109,25 @@ pub fn render(bytes: &[u8], settings: &Settings) -> Result<Rendered, Rejection> 
 
 /// As [`render`], with memory from the picture before.
 pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> Result<Rendered, Rejection> {
-    let started = Instant::now();
-    let mut source = Source::open(bytes, &settings.limits, started)?;
-    let mut stages = Stages { decode: started.elapsed(), ..Stages::default() };
+    render_until(Deadline::after(settings.limits.max_time), bytes, settings, scratch)
+}
+
+fn render_until(
+    deadline: Deadline,
+    bytes: &[u8],
+    settings: &Settings,
+    scratch: &mut Scratch,
+) -> Result<Rendered, Rejection> {
+    let begun = Instant::now();
+    let mut source = Source::open(bytes, &settings.limits, deadline)?;
+    let mut stages = Stages { decode: begun.elapsed(), ..Stages::default() };
+    deadline.check()?;
 
     let (width, height) = source.upright_size();
     let icc = source.kept_icc(settings.icc);
     let mut made: Vec<Option<(Picture, Rendition)>> = settings.specs.iter().map(|_| None).collect();
     let mut each = vec![Stages::default(); settings.specs.len()];
     for index in largest_first(&settings.specs) {
-        settings.limits.check_time(started)?;
         let spec = &settings.specs[index];
         let size = fit(width, height, spec.width, spec.height);
         let before = stages;
@@ -131,12 +142,14 @@ pub fn render_with(bytes: &[u8], settings: &Settings, scratch: &mut Scratch) -> 
             }
             None => source.picture(size, spec.subsampling, settings.icc, &mut stages, scratch)?,
         };
+        deadline.check()?;
 
         let begun = Instant::now();
         let bytes = picture.encode(spec, icc.as_deref(), scratch)?;
         stages.encode += begun.elapsed();
         each[index].resize = stages.resize - before.resize;
         each[index].encode = stages.encode - before.encode;
+        deadline.check()?;
         let rendition = Rendition {
             name: spec.name.clone(),
             bytes,
@@ -157,10 +170,10 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(bytes: &'a [u8], limits: &'a Limits, started: Instant) -> Result<Self, Rejection> {
+    fn open(bytes: &'a [u8], limits: &Limits, deadline: Deadline) -> Result<Self, Rejection> {
         match sniff::sniff(bytes)? {
-            ImageFormat::Jpeg => Photo::open(bytes, limits, started).map(Self::Photo),
-            other => decode::decode(bytes, other, limits, started).map(Self::Other),
+            ImageFormat::Jpeg => Photo::open(bytes, limits, deadline).map(Self::Photo),
+            other => decode::decode(bytes, other, limits, deadline).map(Self::Other),
         }
     }
 

@@ -7,7 +7,7 @@ use super::picture::{Picture, resampler};
 use super::plane::Plane;
 use super::resample::orient;
 use super::spec::Subsampling;
-use super::{IccMode, Limits, Scratch, Stages, limits, note};
+use super::{Deadline, IccMode, Limits, Scratch, Stages, limits, note};
 use crate::error::{Reason, Rejection};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,7 @@ pub struct Photo<'a> {
     bytes: &'a [u8],
     header: Header,
     limits: jpeg::Limits,
-    /// Those of the whole picture, and since when its time runs.
-    whole: &'a Limits,
-    started: Instant,
+    deadline: Deadline,
     pub notes: Vec<String>,
 }
 
@@ -28,13 +26,13 @@ pub struct Photo<'a> {
 const OVERSAMPLING: [f32; 2] = [1.4, 1.25];
 
 impl<'a> Photo<'a> {
-    pub fn open(bytes: &'a [u8], whole: &'a Limits, started: Instant) -> Result<Self, Rejection> {
+    pub fn open(bytes: &'a [u8], whole: &Limits, deadline: Deadline) -> Result<Self, Rejection> {
         let limits = jpeg::Limits {
             max_pixels: whole.max_pixels,
             max_scans: whole.max_scans,
             // Coefficients of a progressive file at full scale, and its planes.
             max_memory: whole.max_pixels.saturating_mul(10),
-            deadline: started.checked_add(whole.max_time),
+            deadline: Some(deadline),
             damaged: match whole.damaged {
                 limits::Damaged::Reject => jpeg::Damaged::Reject,
                 limits::Damaged::Accept => jpeg::Damaged::Accept,
@@ -42,7 +40,7 @@ impl<'a> Photo<'a> {
         };
         let header = jpeg::read_header(bytes, &limits).map_err(rejection)?;
         let notes = header.icc_unusable.iter().map(colour::ignored).collect();
-        Ok(Self { bytes, header, limits, whole, started, notes })
+        Ok(Self { bytes, header, limits, deadline, notes })
     }
 
     fn is_sideways(&self) -> bool {
@@ -140,7 +138,7 @@ impl<'a> Photo<'a> {
         let damage =
             jpeg::decode_rows(self.bytes, header, &plan.scales, &self.limits, &mut scratch.jpeg, &mut take)
                 .map_err(|error| match error {
-                jpeg::Error::Deadline { .. } => self.whole.out_of_time(self.started),
+                jpeg::Error::Deadline { .. } => self.deadline.rejection(),
                 error => rejection(error),
             })?;
         if let Some(damage) = damage {

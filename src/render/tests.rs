@@ -249,7 +249,8 @@ fn a_thumbnail_is_made_from_the_larger_rendition() {
     let (bytes, settings) = (jpeg(flag(3000, 2000)), settings());
     let (resized, thumbs) = (&settings.specs[0], &settings.specs[1]);
     let (mut scratch, mut stages) = (Scratch::default(), Stages::default());
-    let mut source = Source::open(&bytes, &settings.limits, Instant::now()).unwrap();
+    let deadline = Deadline::after(settings.limits.max_time);
+    let mut source = Source::open(&bytes, &settings.limits, deadline).unwrap();
     let mut at =
         |size| source.picture(size, resized.subsampling, settings.icc, &mut stages, &mut scratch).unwrap();
     let (larger, alone) = (at((1024, 683)), at((192, 128)));
@@ -329,18 +330,45 @@ fn the_time_limit_is_kept() {
     settings.limits.max_time = Duration::ZERO;
     let rejection = render(&jpeg(flag(900, 700)), &settings).unwrap_err();
     assert_eq!(rejection.reason, Reason::TimeLimit, "{rejection}");
-    let both = " s of work are more than the limit of 0.0 s (--max-render-time)";
+    let both = " s of CPU time are more than the limit of 0.0 s (--max-render-time)";
     assert!(rejection.detail.ends_with(both), "{rejection}");
+}
+
+/// Whichever way a picture is read.
+fn one_of_each_kind() -> Vec<Vec<u8>> {
+    let mut progressive = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut progressive, 80);
+    encoder.set_progressive(true);
+    encoder.encode(&flag(90, 70), 90, 70, jpeg_encoder::ColorType::Rgb).unwrap();
+    let png = coded(&image::DynamicImage::from(flag(90, 70)), ImageFormat::Png);
+    vec![jpeg(flag(90, 70)), progressive, png]
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+#[test]
+fn a_picture_that_waits_for_a_processor_is_not_late_and_one_that_works_too_long_is() {
+    let budget = Duration::from_secs(1);
+    for bytes in one_of_each_kind() {
+        let deadline = Deadline::after(budget);
+        std::thread::sleep(budget + Duration::from_millis(1));
+        let mut scratch = Scratch::default();
+        let late = render_until(deadline, &bytes, &settings(), &mut scratch);
+        assert!(late.is_ok(), "{:?}", late.err());
+        while deadline.spent() < budget {}
+        let over = render_until(deadline, &bytes, &settings(), &mut scratch).unwrap_err();
+        assert_eq!(over.reason, Reason::TimeLimit, "{over}");
+    }
 }
 
 #[test]
 fn decoders_of_other_formats_stop_when_the_time_is_over() {
-    let limits = Limits { max_time: Duration::ZERO, ..Limits::default() };
+    let (limits, now, later) =
+        (Limits::default(), Deadline::after(Duration::ZERO), Deadline::after(Duration::from_secs(3600)));
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Bmp]
     {
         let bytes = coded(&image::DynamicImage::from(flag(90, 70)), format);
-        assert!(decode::decode(&bytes, format, &Limits::default(), Instant::now()).is_ok(), "{format:?}");
-        let stopped = decode::decode(&bytes, format, &limits, Instant::now()).err().map(|why| why.reason);
+        assert!(decode::decode(&bytes, format, &limits, later).is_ok(), "{format:?}");
+        let stopped = decode::decode(&bytes, format, &limits, now).err().map(|why| why.reason);
         assert_eq!(stopped, Some(Reason::TimeLimit), "{format:?}");
     }
 }

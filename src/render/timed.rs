@@ -1,26 +1,26 @@
 //! A file that can only be read while there is time: so a decoder that knows no clock is stopped.
 
+use super::Deadline;
 use std::io::{self, BufRead, Cursor, ErrorKind, Read, Seek, SeekFrom};
-use std::time::Instant;
 
 /// In bytes: the clock is looked at for each.
 const PIECE: usize = 64 << 10;
 
-/// Fails with [`ErrorKind::TimedOut`] from a moment on. None: never.
+/// Fails with [`ErrorKind::TimedOut`] when its time is over. None: never.
 pub struct Timed<'a> {
     bytes: Cursor<&'a [u8]>,
-    until: Option<Instant>,
+    deadline: Option<Deadline>,
 }
 
 impl<'a> Timed<'a> {
-    pub fn new(bytes: &'a [u8], until: Option<Instant>) -> Self {
-        Self { bytes: Cursor::new(bytes), until }
+    pub fn new(bytes: &'a [u8], deadline: Option<Deadline>) -> Self {
+        Self { bytes: Cursor::new(bytes), deadline }
     }
 }
 
 impl BufRead for Timed<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.until.is_some_and(|until| Instant::now() >= until) {
+        if self.deadline.is_some_and(|deadline| deadline.is_over()) {
             return Err(ErrorKind::TimedOut.into());
         }
         let rest = self.bytes.fill_buf()?;
@@ -49,6 +49,7 @@ impl Seek for Timed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn everything_can_be_read_in_time_and_nothing_after() {
@@ -56,7 +57,7 @@ mod tests {
         let mut read = Vec::new();
         Timed::new(&bytes, None).read_to_end(&mut read).unwrap();
         assert_eq!(read, bytes);
-        let mut late = Timed::new(&bytes, Some(Instant::now()));
+        let mut late = Timed::new(&bytes, Some(Deadline::after(Duration::ZERO)));
         assert_eq!(late.seek(SeekFrom::End(-5)).unwrap(), 3 * PIECE as u64);
         assert_eq!(late.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::TimedOut);
     }

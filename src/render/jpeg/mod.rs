@@ -72,8 +72,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
-
+use super::Deadline;
 pub use error::{Damage, DamageKind, Damaged, Error, Unsupported};
 pub use frame::{Coding, Component};
 pub use header::{Color, Header, read_header};
@@ -91,7 +90,7 @@ pub struct Limits {
     /// Bytes that decoding may take, of [`memory_bound`].
     pub max_memory: u64,
     /// Checked for each row of MCUs.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     pub damaged: Damaged,
 }
 

@@ -3,8 +3,6 @@
 //! Of the others only one bit is kept: whether they are non-zero, which refinement scans have to know.
 //! Scans that touch nothing that matters, now or for a later scan, are not read at all.
 
-use std::time::Instant;
-
 use super::Error;
 use super::band::BandLookup;
 use super::bits::Cursor;
@@ -21,7 +19,7 @@ use super::refinement::RefinementScan;
 use super::scan::{Data, Scan};
 use super::simd;
 use super::tables::Tables;
-use super::{Damage, DamageKind};
+use super::{Damage, DamageKind, Deadline};
 
 /// Bytes that the coefficients and history of a component take.
 pub(super) fn store_bytes(frame: &Frame, component: usize, scale: u8) -> u64 {
@@ -87,7 +85,7 @@ impl<'a> Progression<'a> {
         tables: &Tables,
         interval: usize,
         harm: &mut Harm,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
     ) -> Result<usize, Error> {
         let needed = self.needed.get(self.scans).copied().unwrap_or(true);
         self.scans += 1;
@@ -144,13 +142,13 @@ impl<'a> Progression<'a> {
         component: usize,
         transform: &mut Transform,
         output: &mut Output,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
     ) -> Result<(), Error> {
         let store = &self.stores[component];
         let mut batch = Box::new([0; 256 * LANES]);
         let stride = output.bands[component].stride;
         for row in 0..store.down {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(|deadline| deadline.is_over()) {
                 return Err(Error::Deadline { at: 0 });
             }
             for column in (0..store.across).step_by(LANES) {

@@ -1,13 +1,11 @@
 //! Scan headers (T.81 B.2.3), and what sequential and progressive scans have in common.
 
-use std::time::Instant;
-
 use super::bits::{Buffer, Cursor};
 use super::error::Harm;
 use super::frame::{Coding, Frame, MAX_BLOCKS_IN_MCU};
 use super::markers::Marker;
 use super::segment::{Restart, Segment};
-use super::{Damage, DamageKind, Error};
+use super::{Damage, DamageKind, Deadline, Error};
 
 /// One component's part in a scan.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +116,7 @@ pub(super) struct Data<'a> {
     /// Nothing more can be read before the next restart marker.
     pub(super) lost: bool,
     harm: &'a mut Harm,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     row: u32,
 }
 
@@ -129,7 +127,7 @@ impl<'a> Data<'a> {
         buffer: &'a mut Buffer,
         interval: usize,
         harm: &'a mut Harm,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
     ) -> (Self, Cursor) {
         let (segment, cursor) = Segment::open(source, at, buffer);
         let left = if interval == 0 { usize::MAX } else { interval };
@@ -140,7 +138,7 @@ impl<'a> Data<'a> {
     pub(super) fn start_row(&mut self, row: usize) -> Result<(), Error> {
         self.row = row as u32;
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Error::Deadline { at: self.segment.at }),
+            Some(deadline) if deadline.is_over() => Err(Error::Deadline { at: self.segment.at }),
             _ => Ok(()),
         }
     }
