@@ -25,13 +25,18 @@ pub struct Photo<'a> {
 /// 1.4 and 1.25 cost 0.06 points of SSIMULACRA2 on average against 1.5 for both; 1.3 would cost 0.15.
 const OVERSAMPLING: [f32; 2] = [1.4, 1.25];
 
+/// Bytes for a pixel that decoding may take: the coefficients of a progressive file at full scale, and its planes.
+const PIXEL: u64 = 10;
+/// What it may take however few the pixels are: a row of the most blocks that there can be, 10 in an MCU (T.81
+/// B.2.3) and 8,192 MCUs of 8 pixels across, is 5 MiB of samples; tables and buffers need less than one more.
+const FIXED: u64 = 6 << 20;
+
 impl<'a> Photo<'a> {
     pub fn open(bytes: &'a [u8], whole: &Limits, deadline: Deadline) -> Result<Self, Rejection> {
         let limits = jpeg::Limits {
             max_pixels: whole.max_pixels,
             max_scans: whole.max_scans,
-            // Coefficients of a progressive file at full scale, and its planes.
-            max_memory: whole.max_pixels.saturating_mul(10),
+            max_memory: whole.max_pixels.saturating_mul(PIXEL).saturating_add(FIXED),
             deadline: Some(deadline),
             damaged: match whole.damaged {
                 limits::Damaged::Reject => jpeg::Damaged::Reject,
