@@ -62,6 +62,36 @@ fn render_makes_files_and_says_what_it_could_not() {
 }
 
 #[test]
+fn render_rejects_a_damaged_file_unless_told_to_accept_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let whole = jpeg(&picture(600, 400));
+    std::fs::write(at("cut.jpg"), &whole[..whole.len() * 3 / 4]).unwrap();
+    let scan = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+    std::fs::write(at("empty.jpg"), &whole[..scan + 14]).unwrap();
+    let render = |flags: &[&str], environment: &[(&str, &str)]| {
+        let mut command = longshore();
+        command.arg("render").args([at("cut.jpg"), at("empty.jpg")]).arg("--out").arg(at("out"));
+        run(command.args(flags).envs(environment.iter().copied()))
+    };
+    let (code, out, errors) = render(&[], &[]);
+    assert!(code == Some(1) && out.is_empty() && !at("out/thumbs").exists(), "{out}");
+    let told = errors.lines().find(|line| line.contains("cut.jpg")).unwrap();
+    assert!(told.contains("truncated") && told.contains("ends too early at byte"), "{told}");
+
+    let accepting: [(&[&str], &[_]); 2] =
+        [(&["--damaged", "accept"], &[]), (&[], &[("LONGSHORE_DAMAGED", "accept")])];
+    for (flags, environment) in accepting {
+        let (code, out, errors) = render(flags, environment);
+        assert_eq!(size(&at("out/thumbs/cut.jpg")), (192, 128));
+        assert!(out.contains("thumbs 192x128") && !out.contains("empty.jpg"), "{out}");
+        // Nothing of it is there.
+        assert!(code == Some(1) && errors.contains("empty.jpg") && errors.contains("truncated"), "{errors}");
+        std::fs::remove_dir_all(at("out")).unwrap();
+    }
+}
+
+#[test]
 fn render_refuses_to_overwrite_a_rendition_or_an_input() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

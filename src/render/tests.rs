@@ -297,6 +297,21 @@ fn limits_are_named_with_both_numbers() {
 }
 
 #[test]
+fn a_small_pixel_limit_lets_small_pictures_pass() {
+    for max_pixels in [1, 90 * 70, 25_000] {
+        let limits = Limits { max_pixels, ..Limits::default() };
+        let settings = Settings { limits, ..settings() };
+        for bytes in one_of_each_kind() {
+            let (made, allowed) = (render(&bytes, &settings), max_pixels >= 90 * 70);
+            assert_eq!(made.as_ref().err().map(|why| why.reason), (!allowed).then_some(Reason::PixelLimit));
+        }
+        let (width, height) = (max_pixels as u32, 1);
+        let made = render(&jpeg(flag(width, height)), &settings);
+        assert!(made.is_ok(), "{width}x{height}: {:?}", made.err());
+    }
+}
+
+#[test]
 fn the_same_bytes_give_the_same_bytes() {
     let bytes = jpeg(flag(700, 500));
     let once = render(&bytes, &settings()).unwrap().renditions;

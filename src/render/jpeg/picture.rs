@@ -28,6 +28,8 @@ pub(super) struct Picture<'a> {
     scans: u32,
     harm: Harm,
     output: Output<'a>,
+    /// A scan that shows something was read.
+    begun: bool,
     /// EOI was seen.
     ended: bool,
 }
@@ -50,6 +52,7 @@ impl<'a> Picture<'a> {
             scans: 0,
             harm: Harm::new(limits.damaged),
             output,
+            begun: false,
             ended: false,
         }
     }
@@ -71,9 +74,12 @@ impl<'a> Picture<'a> {
         let missing = |seen: &[bool; 4]| seen[..self.frame.components.len()].contains(&false);
         while missing(&seen) {
             let Some(scan) = self.next_scan(&mut markers)? else { break };
+            let read = self.read_baseline_scan(&scan, scratch);
+            let Some(after) = self.go_on(&scan, read)? else { break };
             scan.parts.iter().for_each(|part| seen[part.component] = true);
-            markers.at = self.read_baseline_scan(&scan, scratch)?;
+            markers.at = after;
         }
+        self.insist_on_data(markers.at)?;
         if missing(&seen) {
             self.note_missing_scans(markers.at)?;
             let unseen = self.output.bands.iter_mut().zip(seen).filter(|(_, seen)| !seen);
@@ -114,22 +120,11 @@ impl<'a> Picture<'a> {
         let mut progression = Progression::new(self.bytes, self.frame, self.scales, scratch);
         let mut transforms: [Option<Transform>; 4] = [const { None }; 4];
         while let Some(scan) = self.next_scan(&mut markers)? {
-            // libjpeg too takes the quantisation table in force at a component's first scan.
-            for part in &scan.parts {
-                if transforms[part.component].is_none() {
-                    let table = self.quantisation(part.component, scan.data)?;
-                    transforms[part.component] = Some(Transform::new(&table, self.scales[part.component]));
-                }
-            }
-            markers.at = progression.read_scan(
-                self.bytes,
-                &scan,
-                &self.tables,
-                self.interval,
-                &mut self.harm,
-                self.limits.deadline,
-            )?;
+            let read = self.read_progressive_scan(&scan, &mut progression, &mut transforms);
+            let Some(after) = self.go_on(&scan, read)? else { break };
+            markers.at = after;
         }
+        self.insist_on_data(markers.at)?;
         if !(progression.is_complete() || self.ended && progression.is_begun()) {
             self.note_missing_scans(markers.at)?;
         }
@@ -140,6 +135,54 @@ impl<'a> Picture<'a> {
         }
         self.output.finish();
         Ok(())
+    }
+
+    fn read_progressive_scan(
+        &mut self,
+        scan: &Scan,
+        progression: &mut Progression,
+        transforms: &mut [Option<Transform>; 4],
+    ) -> Result<usize, Error> {
+        // libjpeg too takes the quantisation table in force at a component's first scan.
+        for part in &scan.parts {
+            if transforms[part.component].is_none() {
+                let table = self.quantisation(part.component, scan.data)?;
+                transforms[part.component] = Some(Transform::new(&table, self.scales[part.component]));
+            }
+        }
+        let Self { bytes, tables, interval, harm, limits, .. } = self;
+        progression.read_scan(bytes, scan, tables, *interval, harm, limits.deadline)
+    }
+
+    /// What `read` says: where to look for the next marker. None if the scan cannot be read, for want of a
+    /// table: it ends the picture, as in browsers, but for what came before it.
+    fn go_on(&mut self, scan: &Scan, read: Result<usize, Error>) -> Result<Option<usize>, Error> {
+        match read {
+            Ok(after) => {
+                self.begun |= self.shows_something(scan);
+                Ok(Some(after))
+            }
+            Err(error) if self.begun => self.forgive(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A scan without data shows nothing, nor do details of nothing.
+    fn shows_something(&self, scan: &Scan) -> bool {
+        let has_data = match self.bytes.get(scan.data..).unwrap_or_default() {
+            [] | [0xFF] => false,
+            [0xFF, code, ..] => *code == 0 || markers::is_restart(*code),
+            _ => true,
+        };
+        has_data && (self.frame.coding != Coding::Progressive || scan.first == 0)
+    }
+
+    /// Of nothing no picture is made, whatever may be missing.
+    fn insist_on_data(&self, at: usize) -> Result<(), Error> {
+        if self.begun {
+            return Ok(());
+        }
+        Err(self.harm.first.unwrap_or(missing_scans(at)).into())
     }
 
     /// Takes over tables up to the next scan. None at the end of the picture or of the file.
@@ -204,13 +247,12 @@ impl<'a> Picture<'a> {
     }
 
     fn note_missing_scans(&mut self, at: usize) -> Result<(), Error> {
-        self.harm.note(Damage {
-            kind: DamageKind::Truncated,
-            what: "file ends before all scans have come",
-            at,
-            row: 0,
-        })
+        self.harm.note(missing_scans(at))
     }
+}
+
+fn missing_scans(at: usize) -> Damage {
+    Damage { kind: DamageKind::Truncated, what: "file ends before all scans have come", at, row: 0 }
 }
 
 /// Look-up tables of a scan, each made once: by number, those for AC by scale too.

@@ -358,6 +358,73 @@ fn after_a_lost_interval_the_picture_goes_on_at_the_next_restart_marker() {
 }
 
 #[test]
+fn what_came_before_a_scan_without_its_table_is_the_picture() {
+    let mut scratch = Scratch::new();
+    let mut seen = 0;
+    for fixture in fixtures() {
+        let whole = fixture.make().bytes;
+        let header = read_header(&whole, &Limits::default()).unwrap();
+        let scales = vec![8; header.components.len()];
+        let full = decode(&whole, &header, &scales, &Limits::default(), &mut scratch).unwrap();
+        let scans: Vec<usize> =
+            (0..whole.len() - 1).filter(|&at| whole[at..].starts_with(&[0xFF, markers::SOS])).collect();
+        for (nth, &at) in scans.iter().enumerate() {
+            // Tables 3, of which nobody defined any: the parts' second bytes.
+            let mut bare = whole.clone();
+            for part in 0..usize::from(whole[at + 4]) {
+                bare[at + 6 + 2 * part] = 0x33;
+            }
+            let mut decode = |limits: &Limits| decode(&bare, &header, &scales, limits, &mut scratch);
+            let refinement = header.coding == Coding::Progressive && {
+                let marker = &whole[at + 5 + 2 * usize::from(whole[at + 4])..];
+                marker[0] == 0 && marker[2] >> 4 > 0
+            };
+            if refinement {
+                assert_eq!(decode(&Limits::default()).unwrap(), full, "one bit a coefficient needs no table");
+                continue;
+            }
+            let refused = decode(&Limits::default());
+            assert!(matches!(refused, Err(Error::Corrupt { .. })), "{fixture:?} scan {nth}: {refused:?}");
+            let accepted = decode(&accepting());
+            if nth == 0 {
+                assert_eq!(accepted, refused, "{fixture:?}: nothing is there");
+                continue;
+            }
+            let accepted = accepted.unwrap();
+            assert_eq!(accepted.damage.unwrap().kind, DamageKind::Corrupt);
+            let details = accepted.planes.planes.iter().any(|plane| flat(&plane.samples).is_none());
+            assert!(details || header.width == 1, "{fixture:?} scan {nth}: what came before");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} files with something before");
+}
+
+#[test]
+fn of_nothing_no_picture_is_made() {
+    for progressive in [false, true] {
+        let whole = small(progressive, 0).bytes;
+        let scan = whole.windows(2).position(|pair| pair == [0xFF, markers::SOS]).unwrap();
+        let data = scan + 2 + usize::from(whole[scan + 3]);
+        let mut scratch = Scratch::new();
+        for end in [&[][..], &[0xFF], &[0xFF, 0xD9]] {
+            let nothing = [&whole[..data], end].concat();
+            let told = decode_at(&nothing, 8, &accepting(), &mut scratch);
+            assert!(matches!(told, Err(Error::Truncated { .. })), "{progressive} {end:?}: {told:?}");
+        }
+        let something = decode_at(&whole[..data + 9], 8, &accepting(), &mut scratch).unwrap();
+        assert!(something.damage.is_some());
+        let mut odd = whole.clone();
+        odd[scan + 5] ^= 0x40;
+        let told = decode_at(&odd, 8, &accepting(), &mut scratch);
+        assert!(
+            matches!(told, Err(Error::Corrupt { .. })),
+            "a scan of a component that is not there: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn limits_are_kept() {
     let bytes = small(true, 0).bytes;
     let header = read_header(&bytes, &Limits::default()).unwrap();
