@@ -5,6 +5,7 @@
 use image::ImageEncoder;
 use image::ImageFormat::{Bmp, Gif, Png, Tiff, WebP};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use longshore::error::Reason;
 use longshore::render::jpeg::{self, Scratch};
 use longshore::render::{IccMode, Limits, Settings, memory_bound, render, render_with, spec};
 use peak_alloc::PeakAlloc;
@@ -195,6 +196,51 @@ fn memory_stays_within_what_the_header_says() {
         assert!(header < 40 << 20 && taken < 40 << 20, "{what}: {header} and {taken} bytes");
     }
 
+    // Codes of a lossless WebP file, ten bytes for 70 KB: they are counted, and refused when they are too many.
+    for (groups, place) in
+        [(1, Place::Picture), (1000, Place::Picture), (1000, Place::Frame), (1000, Place::Alpha)]
+    {
+        let file = many_codes(groups, place);
+        let settings = settings("a=10x10", IccMode::Srgb);
+        let (header, bound) = most(|| memory_bound(&file, &settings).unwrap());
+        let (taken, rendered) = most(|| render(&file, &settings));
+        println!("{groups} groups in {} bytes, {place:?}: {taken} of {bound} bytes", file.len());
+        assert!(rendered.is_ok(), "{place:?}: {rendered:?}");
+        assert!(header < 1 << 20 && taken <= bound, "{header} for the header, {taken} of {bound} bytes");
+        let codes = u64::from(groups) * (65 << 10);
+        assert!(taken > codes && bound < (codes + (28 << 20)) * 11 / 10, "{taken} of {bound} bytes");
+    }
+    let file = many_codes(1 << 16, Place::Picture);
+    let (taken, rendered) = most(|| render(&file, &settings("a=10x10", IccMode::Srgb)));
+    let refused = rendered.unwrap_err();
+    assert!(refused.reason == Reason::PixelLimit && taken < 1 << 20, "{refused}, {taken} bytes taken");
+
+    // Whatever else such a file says.
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut shades =
+        image::RgbaImage::from_fn(60, 40, |x, y| image::Rgba([x as u8, y as u8, (x * y) as u8, 255]));
+    shades.put_pixel(3, 3, image::Rgba([1, 2, 3, 4]));
+    let mut shaded = Vec::new();
+    shades.write_to(&mut Cursor::new(&mut shaded), WebP).unwrap();
+    let made = [many_codes(3, Place::Picture), many_codes(3, Place::Alpha), shaded];
+    let settings_ = settings("a=10x10", IccMode::Srgb);
+    let mut read = 0;
+    for round in 0..3000 {
+        let mut file = made[round % made.len()].clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(20..file.len().min(120));
+            file[at] ^= 1 << random.u8(..8);
+        }
+        let bound = memory_bound(&file, &settings_);
+        let (taken, rendered) = most(|| render(&file, &settings_));
+        read += usize::from(rendered.is_ok());
+        match bound {
+            Ok(bound) => assert!(taken <= bound, "round {round}: {taken} of {bound} bytes"),
+            Err(why) => assert!(rendered.is_err() && taken < 2 << 20, "round {round}: {why}, {taken} bytes"),
+        }
+    }
+    assert!(read > 100, "{read} files could be read");
+
     // The bound is worth something: a large baseline file needs little more than its renditions.
     let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;
     let bound = memory_bound(&large, &settings("thumbs=192x192", IccMode::Srgb)).unwrap();
@@ -214,8 +260,10 @@ fn memory_stays_within_what_the_header_says() {
     // All of it on the thread that asks: what the process spends meanwhile is what this thread spends.
     let spent =
         || [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime].map(|clock| seconds(clock_gettime(clock)));
-    let before = spent();
-    render(&progressive, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)).unwrap();
+    let (files, before) = (files(), spent());
+    for file in [&progressive].into_iter().chain(files.iter().map(|file| &file.bytes)) {
+        render(file, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)).unwrap();
+    }
     let [here, everywhere] = [0, 1].map(|clock| spent()[clock] - before[clock]);
     assert!(here > 0.0 && everywhere <= 1.2 * here, "{here} s here, {everywhere} s on all threads");
 }
@@ -246,6 +294,94 @@ fn with_long_orientation(mut tiff: Vec<u8>, bytes: u32) -> Vec<u8> {
     tiff.extend(new);
     tiff.resize(tiff.len() + bytes as usize, 1);
     tiff
+}
+
+/// Where in a WebP file a lossless stream can be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Picture,
+    /// The first of an animation.
+    Frame,
+    /// Transparency of a lossy picture.
+    Alpha,
+}
+
+/// A WebP file of 16 by 16 pixels with a stream of so many groups of codes (RFC 9649, 3), each with one of 2,048
+/// codes of 11 bits, which takes 66 bits to say.
+fn many_codes(groups: u32, place: Place) -> Vec<u8> {
+    let mut bits = Bits::default();
+    if place != Place::Alpha {
+        // Signature; width and height less one; no transparency; version.
+        [(8, 0x2F), (14, 15), (14, 15), (1, 0), (3, 0)].map(|(count, value)| bits.put(count, value));
+    }
+    let one = |bits: &mut Bits, symbol: u32| {
+        // Simple, of one symbol of 8 bits.
+        [(1, 1), (1, 0), (1, 1), (8, symbol)].map(|(count, value)| bits.put(count, value));
+    };
+    // No transforms; a cache of 2,048 colours; an entropy image of blocks of 4 by 4, itself without a cache:
+    [(1, 0), (1, 1), (4, 11), (1, 1), (3, 0), (1, 0)].map(|(count, value)| bits.put(count, value));
+    // all of it is the number of the last group, as green and red.
+    [(groups - 1) & 255, (groups - 1) >> 8, 0, 0, 0].map(|symbol| one(&mut bits, symbol));
+    for _ in 0..groups {
+        // Not simple; 15 lengths of the code of code lengths, of which only that for 11 is not 0; 2,048 codes.
+        [(1, 0), (4, 11), (21, 0), (21, 0), (3, 1), (1, 1), (3, 5), (12, 2046)]
+            .map(|(count, value)| bits.put(count, value));
+        (0..4).for_each(|_| one(&mut bits, 0));
+    }
+    // Pixels: symbol 0, that is green of 0, whichever group.
+    (0..16 * 16).for_each(|_| bits.put(11, 0));
+    let stream = bits.bytes;
+
+    let chunk = |name: &[u8; 4], data: &[u8]| {
+        let padding = &[0][..data.len() % 2];
+        [&name[..], &(data.len() as u32).to_le_bytes(), data, padding].concat()
+    };
+    let extended = |flags: u8| chunk(b"VP8X", &[flags, 0, 0, 0, 15, 0, 0, 15, 0, 0]);
+    let chunks = match place {
+        Place::Picture => chunk(b"VP8L", &stream),
+        Place::Frame => {
+            let header = [0, 0, 0, 0, 0, 0, 15, 0, 0, 15, 0, 0, 0, 0, 0, 0];
+            let frame = [&header[..], &chunk(b"VP8L", &stream)].concat();
+            [extended(0x02), chunk(b"ANIM", &[0; 6]), chunk(b"ANMF", &frame)].concat()
+        }
+        Place::Alpha => {
+            // Transparency is told by a lossless stream: its green.
+            [extended(0x10), chunk(b"ALPH", &[&[1][..], &stream].concat()), chunk(b"VP8 ", &LOSSY)].concat()
+        }
+    };
+    [&b"RIFF"[..], &(chunks.len() as u32 + 4).to_le_bytes(), b"WEBP", &chunks].concat()
+}
+
+/// 16 by 16 pixels: a key frame (RFC 6386, 9.1), and nothing but zeros for its partitions.
+const LOSSY: [u8; 80] = {
+    let mut frame = [0; 80];
+    // Key frame, shown, first partition of 32 bytes; start code; width and height.
+    let header = [0x10, 0x04, 0, 0x9D, 0x01, 0x2A, 16, 0, 16, 0];
+    let mut at = 0;
+    while at < header.len() {
+        frame[at] = header[at];
+        at += 1;
+    }
+    frame
+};
+
+/// From the lowest bit of each byte on.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Bits {
+    fn put(&mut self, count: usize, value: u32) {
+        for bit in 0..count {
+            if self.used % 8 == 0 {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().unwrap() |= ((value >> bit & 1) as u8) << (self.used % 8);
+            self.used += 1;
+        }
+    }
 }
 
 fn seconds(time: Timespec) -> f64 {

@@ -18,7 +18,7 @@ pub struct RenderArgs {
     #[arg(long, env = "LONGSHORE_ICC", value_name = "MODE")]
     pub icc: Option<String>,
     /// What happens to files that are cut short or damaged: `reject`, or `accept` to fill in what is
-    /// missing. [default: reject]
+    /// missing, if anything is there. [default: reject]
     #[arg(long, env = "LONGSHORE_DAMAGED", value_name = "MODE")]
     pub damaged: Option<String>,
     /// The most pixels (width times height) that a picture may have. [default: 268402689]

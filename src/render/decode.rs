@@ -38,13 +38,14 @@ const HEADER: u64 = 16 << 20;
 pub const PROFILE: u64 = 2 << 20;
 
 /// Size in pixels, and the most bytes that reading it takes: the pixels as the file has them, as 8-bit
-/// gray or RGB, one channel of them, a canvas for formats that paint on one, and 24 MiB for the decoder.
+/// gray or RGB, one channel of them, a canvas for formats that paint on one, the codes of lossless WebP, and
+/// 24 MiB for the decoder.
 pub fn memory_bound(
     bytes: &[u8],
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<((u32, u32), u64), Rejection> {
-    let mut decoder = open(bytes, None, format, limits)?;
+    let (mut decoder, codes) = open(bytes, None, format, limits)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let flat = match decoder.color_type() {
@@ -56,7 +57,7 @@ pub fn memory_bound(
     };
     let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif() >= 5;
     let size = if turned { (height, width) } else { (width, height) };
-    let own = own_memory(&decoder, format, bytes.len());
+    let own = own_memory(&decoder, format, bytes.len()).saturating_add(codes);
     Ok((size, decoder.total_bytes().saturating_add(own).saturating_add(pixels * (flat + 1))))
 }
 
@@ -77,15 +78,22 @@ fn own_memory(decoder: &impl ImageDecoder, format: ImageFormat, source: usize) -
 /// The longest value of a TIFF tag that is read, in bytes as stored: in memory it takes 32 times as much.
 const TIFF_VALUE: u64 = 512 << 10;
 
-/// Reads the header.
+/// The most that a picture may take to be decoded, its pixels included.
+fn most(limits: &Limits) -> u64 {
+    limits.max_pixels.saturating_mul(4).saturating_add(DECODER)
+}
+
+/// Reads the header, and tells what the codes of a lossless WebP file take.
 fn open(
     bytes: &[u8],
     deadline: Option<Deadline>,
     format: ImageFormat,
     limits: &Limits,
-) -> Result<impl ImageDecoder, Rejection> {
+) -> Result<(impl ImageDecoder, u64), Rejection> {
+    let mut codes = 0;
     if format == ImageFormat::WebP {
         webp::check_chunks(bytes)?;
+        codes = webp::code_memory(bytes, most(limits))?;
     }
     let mut reader = ImageReader::with_format(Timed::new(bytes, deadline), format);
     if format == ImageFormat::Png {
@@ -101,7 +109,7 @@ fn open(
         allocations.max_alloc = Some(decoder.total_bytes().saturating_add(TIFF_VALUE));
         decoder.set_limits(allocations).map_err(|e| rejection(&e, HEADER))?;
     }
-    Ok(decoder)
+    Ok((decoder, codes))
 }
 
 /// The whole picture, if there is time for it.
@@ -121,9 +129,9 @@ fn read(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<Decoded, Rejection> {
-    let mut decoder = open(bytes, deadline, format, limits)?;
+    let (mut decoder, codes) = open(bytes, deadline, format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
-    let (needs, most) = (decoder.total_bytes(), limits.max_pixels.saturating_mul(4).saturating_add(DECODER));
+    let (needs, most) = (decoder.total_bytes().saturating_add(codes), most(limits));
     if needs > most {
         let detail = format!("decoding needs {needs} bytes, more than the limit of {most} (--max-pixels)");
         return Err(Rejection::new(Reason::PixelLimit, detail));

@@ -20,14 +20,12 @@ const FIXED: u64 = 512 << 10;
 ///   filter spans and 32 more; 24 bytes for each tap of the filter and each row and column made; if it has a
 ///   profile, five times that and 8 MiB;
 /// - of other formats the pixels as the file has them, up to 8 bytes a pixel to make 8-bit gray or RGB of them,
-///   a canvas or copy where their decoder needs one, of WebP three times the file, and 24 MiB for the decoder;
+///   a canvas or copy where their decoder needs one, and 24 MiB for the decoder; of WebP three times the file and,
+///   if it is lossless, for each of its groups of codes 840 bytes, for each code in it up to 4 KiB of table and
+///   32 bytes for each symbol of more than 10 bits;
 /// - for each pixel of each rendition 40 bytes, 120 if it is progressive or optimised;
 /// - if profiles are kept, twice the profile (2 MiB for other formats), and as much for each rendition;
 /// - half a megabyte.
-///
-/// What it does not count are the code tables of a lossless WebP file, which its header does not tell: a megabyte
-/// of a file made for it can ask for some 250 MB of them. Whom that kills gets such a message alone from its
-/// third delivery on.
 ///
 /// # Errors
 ///

@@ -1,8 +1,11 @@
-//! The chunks of a WebP file: their sizes, which a decoder takes memory for before it has read anything.
+//! What a WebP file can make a decoder take memory for before there is a pixel: the sizes of its chunks, and the
+//! codes of a lossless one.
 //!
 //! RFC 9649, 2: `RIFF`, the file's size, `WEBP`, then chunks, each a name of four bytes, its size in 32 bits
 //! (little-endian), its data, and a byte of padding if that is odd. A frame of an animation (`ANMF`) holds
 //! chunks after 16 bytes of its own.
+
+mod codes;
 
 use crate::error::{Reason, Rejection};
 
@@ -41,6 +44,57 @@ fn check(mut chunks: &[u8], in_file: bool) -> Result<(), Rejection> {
         chunks = rest.get(size + size % 2..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// Bytes that the codes of lossless data take when the file is decoded, or the first frame of an animation.
+///
+/// # Errors
+///
+/// The data is broken before its pixels, or they take more than `most`.
+pub fn code_memory(file: &[u8], most: u64) -> Result<u64, Rejection> {
+    let chunks = file.get(HEADER..).unwrap_or_default();
+    // Widths and heights are in three bytes, less one.
+    let size = |data: &[u8], at: usize| match data.get(at..at + 6) {
+        Some(&[w0, w1, w2, h0, h1, h2]) => {
+            Some((u32::from_le_bytes([w0, w1, w2, 0]) + 1, u32::from_le_bytes([h0, h1, h2, 0]) + 1))
+        }
+        _ => None,
+    };
+    let canvas = first(chunks, b"VP8X").and_then(|data| size(data, 4));
+    let mut total = codes_of(chunks, canvas, most)?;
+    if let Some((header, chunks)) =
+        first(chunks, b"ANMF").and_then(|data| data.split_at_checked(FRAME_HEADER))
+    {
+        total += codes_of(chunks, size(header, 6), most)?;
+    }
+    Ok(total)
+}
+
+fn codes_of(chunks: &[u8], size: Option<(u32, u32)>, most: u64) -> Result<u64, Rejection> {
+    let mut total = 0;
+    if let Some(stream) = first(chunks, b"VP8L") {
+        total += codes::memory(stream, None, most)?;
+    }
+    // Transparency of a lossy picture may be a lossless stream: the lowest bits of the first byte tell.
+    if let (Some([how, stream @ ..]), Some(_)) = (first(chunks, b"ALPH"), size)
+        && how & 3 == 1
+    {
+        total += codes::memory(stream, size, most)?;
+    }
+    Ok(total)
+}
+
+/// The data of the first chunk of a name.
+fn first<'a>(mut chunks: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+    loop {
+        let (header, rest) = chunks.split_at_checked(CHUNK_HEADER)?;
+        let size = size(&header[4..]);
+        let data = rest.get(..size)?;
+        if &header[..4] == name {
+            return Some(data);
+        }
+        chunks = rest.get(size + size % 2..)?;
+    }
 }
 
 fn size(bytes: &[u8]) -> usize {
