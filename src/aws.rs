@@ -1,5 +1,7 @@
 //! Clients of the AWS SDK: region, credentials, endpoint, retries, time limits.
 
+mod bounded;
+
 use crate::error::Printable;
 use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
@@ -9,6 +11,7 @@ use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
+use bounded::Bounded;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -59,6 +62,7 @@ impl Clients {
         let config = load(connection).await;
         let sqs = |name: &'static str, retry: RetryConfig, limit: Duration| {
             let builder = aws_sdk_sqs::config::Builder::from(&config)
+                .http_client(Bounded::new())
                 .retry_config(retry)
                 .retry_partition(RetryPartition::new(name))
                 .timeout_config(timeouts(limit));
@@ -67,6 +71,7 @@ impl Clients {
         let path_style = has_endpoint(&config);
         let s3 = |name: &'static str, limit: Duration| {
             let builder = aws_sdk_s3::config::Builder::from(&config)
+                .http_client(Bounded::new())
                 .retry_config(RetryConfig::standard().with_initial_backoff(S3_BACKOFF))
                 .retry_partition(RetryPartition::new(name))
                 .timeout_config(timeouts(limit))
@@ -90,7 +95,9 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 }
 
 async fn load(connection: &Connection) -> SdkConfig {
+    // This one is for those who give credentials.
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(Bounded::new())
         .identity_cache(IdentityCache::lazy().buffer_time(CREDENTIALS_BUFFER).build());
     if let Some(region) = &connection.region {
         loader = loader.region(Region::new(region.clone()));

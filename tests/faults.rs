@@ -10,6 +10,8 @@ mod clocks;
 mod common;
 #[path = "faults/controls.rs"]
 mod controls;
+#[path = "faults/endless.rs"]
+mod endless;
 #[path = "faults/harness/mod.rs"]
 mod harness;
 #[path = "faults/hostile.rs"]

@@ -51,6 +51,7 @@ async fn protection_that_fails_in_every_way() {
         Some(Protection::Denied),
         Some(Protection::Hangs),
         Some(Protection::Garbage),
+        Some(Protection::Endless),
         // Nobody listens.
         None,
     ];
@@ -82,6 +83,7 @@ async fn protection_that_fails_in_every_way() {
             "no task scale-in protection"
         };
         assert!(worker.tail().contains(word), "{behaviour:?}: {}", worker.tail());
+        assert!(agent.endless().iter().all(|taken| *taken < 16 << 20), "{:?}", agent.endless());
         scenario.finish().await;
     }
 }

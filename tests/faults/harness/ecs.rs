@@ -1,14 +1,18 @@
 //! What an ECS agent serves to a task: credentials, and protection from scale-in.
 
+use super::proxy::body::{BLANKS, FOR_EVER};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use longshore::local::s3;
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
@@ -31,6 +35,8 @@ pub enum Protection {
     Hangs,
     /// Answers with what is no JSON.
     Garbage,
+    /// Answers with what has no end.
+    Endless,
 }
 
 /// How the endpoint for credentials behaves.
@@ -39,6 +45,8 @@ pub enum Role {
     /// Credentials that end so much later.
     Lasts(Duration),
     Fails,
+    /// The answer has no end.
+    Endless,
 }
 
 /// One request for protection.
@@ -61,14 +69,24 @@ struct State {
     role: Role,
     asked: Vec<Asked>,
     roles_given: u64,
+    /// Bytes of answers without an end, as far as they were taken; one number an answer.
+    endless: Vec<Arc<AtomicU64>>,
 }
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 impl Agent {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
         let role = Role::Lasts(Duration::from_secs(3600));
-        let state = State { protection: Protection::Works, role, asked: Vec::new(), roles_given: 0 };
+        let state = State {
+            protection: Protection::Works,
+            role,
+            asked: Vec::new(),
+            roles_given: 0,
+            endless: Vec::new(),
+        };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
@@ -105,6 +123,11 @@ impl Agent {
         self.state().roles_given
     }
 
+    /// How much of each answer without an end was taken.
+    pub fn endless(&self) -> Vec<u64> {
+        self.state().endless.iter().map(|sent| sent.load(Ordering::SeqCst)).collect()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +139,7 @@ impl Drop for Agent {
     }
 }
 
-async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
     if path == "/role" {
@@ -154,14 +177,31 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Fu
         Protection::Denied => reply(400, error("AccessDeniedException")),
         Protection::Hangs => std::future::pending().await,
         Protection::Garbage => {
-            Response::new(Full::new(Bytes::from_static(b"<html>not what you think</html>")))
+            Response::new(Full::new(Bytes::from_static(b"<html>not what you think</html>")).boxed())
         }
+        Protection::Endless => endless(&mut state.lock().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 
-fn credentials(state: &Mutex<State>) -> Response<Full<Bytes>> {
+fn endless(state: &mut State) -> Answer {
+    let sent = Arc::<AtomicU64>::default();
+    state.endless.push(Arc::clone(&sent));
+    let blanks = stream::repeat(Bytes::from_static(BLANKS));
+    let counted = blanks.inspect(move |chunk| {
+        sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+    });
+    let most = usize::try_from(FOR_EVER).expect("addresses are wide") / BLANKS.len();
+    let body = counted.take(most).chain(stream::pending()).map(|chunk| Ok(Frame::data(chunk)));
+    Response::new(BodyExt::boxed(StreamBody::new(body)))
+}
+
+fn credentials(state: &Mutex<State>) -> Answer {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let Role::Lasts(time) = state.role else { return reply(500, json!({"message": "no credentials today"})) };
+    let time = match state.role {
+        Role::Lasts(time) => time,
+        Role::Fails => return reply(500, json!({"message": "no credentials today"})),
+        Role::Endless => return endless(&mut state),
+    };
     state.roles_given += 1;
     reply(
         200,
@@ -170,9 +210,9 @@ fn credentials(state: &Mutex<State>) -> Response<Full<Bytes>> {
     )
 }
 
-fn reply(status: u16, body: Value) -> Response<Full<Bytes>> {
+fn reply(status: u16, body: Value) -> Answer {
     let response = Response::builder().status(status).header("content-type", "application/json");
-    response.body(Full::new(Bytes::from(body.to_string()))).expect("this header is plain ASCII")
+    response.body(Full::new(Bytes::from(body.to_string())).boxed()).expect("this header is plain ASCII")
 }
 
 /// A moment so much later, as ISO 8601.

@@ -34,6 +34,8 @@ pub struct Exchange {
     pub told: Option<u16>,
     /// The whole reply was handed to the client.
     pub reached: bool,
+    /// Bytes of its body, as far as they were taken.
+    pub sent: u64,
     pub messages: Vec<Received>,
     /// Ids of the entries of a batch that the server has done.
     pub done: Vec<String>,
@@ -129,6 +131,7 @@ impl Log {
             effect_at: None,
             told: None,
             reached: false,
+            sent: 0,
             messages: Vec::new(),
             done: Vec::new(),
             lost: Vec::new(),

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 /// An error in the protocol of the service that was called: XML for S3, JSON for SQS.
 pub fn error(call: &Call, status: u16, code: &str) -> Response<Bytes> {
-    let message = format!("{code}, said by the fault proxy");
+    error_saying(call, status, code, &format!("{code}, said by the fault proxy"))
+}
+
+pub fn error_saying(call: &Call, status: u16, code: &str, message: &str) -> Response<Bytes> {
     let mut response = Response::builder().status(status).header("x-amzn-requestid", "fault-proxy");
     let body = if call.operation.is_s3() {
         response = response.header("content-type", "application/xml");
@@ -29,6 +32,13 @@ pub fn error(call: &Call, status: u16, code: &str) -> Response<Bytes> {
         json!({"__type": format!("com.amazonaws.sqs#{shape}"), "message": message}).to_string()
     };
     response.body(Bytes::from(body)).expect("these headers are plain ASCII")
+}
+
+/// The head of an answer of any kind.
+pub fn head(call: &Call, status: u16) -> Response<Bytes> {
+    let format = if call.operation.is_s3() { "application/xml" } else { "application/x-amz-json-1.0" };
+    let response = Response::builder().status(status).header("content-type", format);
+    response.body(Bytes::new()).expect("these headers are plain ASCII")
 }
 
 /// Takes some entries out of a batch request. None if all are taken out.

@@ -16,19 +16,21 @@ pub struct Witness {
     log: Log,
     number: usize,
     reached: bool,
+    sent: u64,
 }
 
 impl Witness {
     pub fn new(log: Log, number: usize) -> Self {
-        Self { log, number, reached: false }
+        Self { log, number, reached: false, sent: 0 }
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        let (now, reached) = (self.log.now(), self.reached);
+        let (now, reached, sent) = (self.log.now(), self.reached, self.sent);
         self.log.change(self.number, |e| {
             e.ended = Some(now);
+            e.sent = sent;
             e.reached = reached;
         });
     }
@@ -42,9 +44,14 @@ pub enum Pace {
     Stall(usize, Duration),
     /// Bytes every 50 ms.
     Slow(usize),
+    /// White space, as fast as it is read.
+    Endless,
 }
 
 const TICK: Duration = Duration::from_millis(50);
+/// Whoever reads so much would read for ever; this machine's memory is not to be the proof.
+pub const FOR_EVER: u64 = 256 << 20;
+pub const BLANKS: &[u8] = &[b' '; 64 << 10];
 
 impl Pace {
     pub fn of(fault: &Fault) -> Self {
@@ -52,6 +59,7 @@ impl Pace {
             Fault::Truncate(at) => Self::Truncate(*at),
             Fault::Flip(at) => Self::Flip(*at),
             Fault::Stall(at, time) => Self::Stall(*at, *time),
+            Fault::Endless(_) => Self::Endless,
             Fault::Bandwidth(bytes) => Self::Slow((bytes / 20).max(1)),
             _ => Self::Whole,
         }
@@ -60,7 +68,6 @@ impl Pace {
 
 pub struct Reply {
     left: Bytes,
-    sent: usize,
     pace: Pace,
     sleep: Option<Pin<Box<Sleep>>>,
     cut: bool,
@@ -77,19 +84,19 @@ impl Reply {
             flipped[at] ^= 0x40;
             left = flipped.into();
         }
-        Self { left, sent: 0, pace, sleep: None, cut: false, witness }
+        Self { left, pace, sleep: None, cut: false, witness }
     }
 
     fn take(&mut self, most: usize) -> Bytes {
         let chunk = self.left.split_to(most.min(self.left.len()));
-        self.sent += chunk.len();
+        self.witness.sent += chunk.len() as u64;
         chunk
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        self.witness.reached = self.left.is_empty() && !self.cut;
+        self.witness.reached = self.is_end_stream() && !self.cut;
     }
 }
 
@@ -107,25 +114,30 @@ impl Body for Reply {
             }
             self.sleep = None;
         }
-        if self.left.is_empty() {
+        if self.is_end_stream() {
             return Poll::Ready(None);
         }
         let chunk = match self.pace {
             Pace::Whole | Pace::Flip(_) => self.take(usize::MAX),
             Pace::Truncate(at) => {
-                if self.sent >= at {
+                if self.witness.sent >= at as u64 {
                     self.cut = true;
                     return Poll::Ready(Some(Err(Abort)));
                 }
                 self.take(at)
             }
             Pace::Stall(at, time) => {
-                if self.sent >= at {
+                if self.witness.sent >= at as u64 {
                     self.pace = Pace::Whole;
                     self.sleep = Some(Box::pin(tokio::time::sleep(time)));
                     return self.poll_frame(cx);
                 }
                 self.take(at)
+            }
+            Pace::Endless if self.witness.sent >= FOR_EVER => return Poll::Pending,
+            Pace::Endless => {
+                self.witness.sent += BLANKS.len() as u64;
+                Bytes::from_static(BLANKS)
             }
             Pace::Slow(bytes) => {
                 self.sleep = Some(Box::pin(tokio::time::sleep(TICK)));
@@ -136,10 +148,13 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.left.is_empty() && !matches!(self.pace, Pace::Endless)
     }
 
     fn size_hint(&self) -> SizeHint {
+        if matches!(self.pace, Pace::Endless) {
+            return SizeHint::default();
+        }
         SizeHint::with_exact(self.left.len() as u64)
     }
 }

@@ -4,7 +4,7 @@
 //! that talks to the server runs in a task of its own. That is what makes lost replies dangerous.
 
 mod answer;
-mod body;
+pub mod body;
 pub mod call;
 pub mod rule;
 mod socket;
@@ -195,6 +195,10 @@ async fn serve(
     }
     let response = match &fault {
         Some(Fault::Refuse(status, code)) => answer::error(&call, *status, code),
+        Some(Fault::RefuseSaying(status, code, message)) => {
+            answer::error_saying(&call, *status, code, message)
+        }
+        Some(Fault::Endless(status)) => answer::head(&call, *status),
         _ => {
             let inner = Arc::clone(inner);
             let fault = fault.clone();

@@ -16,6 +16,10 @@ pub enum Fault {
     AckLost,
     /// An AWS error, in the words of the service. Nothing takes effect.
     Refuse(u16, &'static str),
+    /// The same with a message of its own.
+    RefuseSaying(u16, &'static str, &'static str),
+    /// An answer of this status that never ends. Nothing takes effect.
+    Endless(u16),
     /// The reply's body ends after so many bytes, though more were promised.
     Truncate(usize),
     /// One byte of the reply's body is another.
@@ -54,6 +58,8 @@ impl Fault {
             Self::ResetBefore => "reset before".into(),
             Self::AckLost => "reply lost".into(),
             Self::Refuse(status, code) => format!("refuse {status} {code}"),
+            Self::RefuseSaying(status, code, message) => format!("refuse {status} {code}: {message}"),
+            Self::Endless(status) => format!("endless {status}"),
             Self::Truncate(at) => format!("truncate at {at}"),
             Self::Flip(at) => format!("flip at {at}"),
             Self::Stall(at, time) => format!("stall at {at} for {} ms", time.as_millis()),
