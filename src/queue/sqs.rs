@@ -250,6 +250,9 @@ where
     let line = aws::explain(error);
     let remedy = match aws::code(error).unwrap_or_default() {
         code if aws::is_missing_queue(code) => "check --queue-url and the region",
+        code if code.to_lowercase().starts_with("kms") => {
+            "see that the queue's key is enabled, and allow kms:Decrypt on it to the worker's role"
+        }
         code if code.contains("AccessDenied") => {
             "allow sqs:ReceiveMessage on this queue to the worker's role"
         }

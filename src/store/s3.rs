@@ -265,9 +265,17 @@ where
         (_, Some("NoSuchBucket"), _) => {
             blocked(Barrier::SourceBucket, "make the bucket, or check the region and what the event names")
         }
-        (_, Some(code), _) if code.starts_with("KMS.") => {
-            blocked(side, "mend the key that the bucket is encrypted with, or the worker's right to use it")
+        (_, Some(code), _) if code.starts_with("KMS.") && !passes(code) => {
+            blocked(side, "mend the key that the object is encrypted with")
         }
+        (Barrier::Output, _, Some(403)) if is_about_the_key(error) => blocked(
+            side,
+            "allow kms:GenerateDataKey and kms:Decrypt on the output bucket's key to the worker's role",
+        ),
+        (_, _, Some(403)) if is_about_the_key(error) => blocked(
+            side,
+            "allow kms:Decrypt on the key that the object is encrypted with to the worker's role",
+        ),
         (Barrier::Output, _, Some(403)) => blocked(
             side,
             "allow s3:PutObject, s3:GetObject and s3:ListBucket on the output bucket to the worker's role",
@@ -282,6 +290,19 @@ where
         }
         _ => Failure::Retry(Error::new(line)),
     }
+}
+
+/// KMS is in trouble, and nobody here can mend that.
+fn passes(code: &str) -> bool {
+    ["Throttling", "Internal", "Timeout", "Unavailable", "LimitExceeded"]
+        .iter()
+        .any(|part| code.contains(part))
+}
+
+/// A denial of KMS has S3's own code, and only its words tell.
+fn is_about_the_key<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+    message.contains("to perform: kms:") || message.contains("ciphertext refers to")
 }
 
 fn status<E>(error: &SdkError<E>) -> Option<u16> {

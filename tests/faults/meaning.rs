@@ -159,6 +159,33 @@ async fn denied_on_one_object() {
     scenario.finish().await;
 }
 
+/// What KMS refuses is neither missing nor hopeless: it comes back, and the log names the right that it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_whose_key_is_refused() {
+    const DENIED: &str = "User: arn:aws:sts::000000000000:assumed-role/worker/task is not authorized to perform: \
+        kms:Decrypt on the resource associated with this ciphertext because no identity-based policy allows the \
+        kms:Decrypt action";
+    for (fault, word) in [
+        (Fault::RefuseSaying(403, "AccessDenied", DENIED), "allow kms:Decrypt on the key"),
+        (Fault::Refuse(400, "KMS.DisabledException"), "mend the key that the object is encrypted with"),
+        (Fault::Refuse(400, "KMS.ThrottlingException"), "KMS.ThrottlingException"),
+    ] {
+        let scenario = Scenario::with_receives(5).await;
+        let worker = scenario.worker("w").await;
+        let refused = worker.proxy.fault(on([Operation::GetObject]).key("secret.jpg"), fault);
+        scenario.upload("secret.jpg").await;
+        scenario.upload_many("open", 10).await;
+        worker.started().await;
+        let alone = async || (scenario.depth().await == (0, 1)).then_some(());
+        eventually("queue with the refused message alone, hidden", PATIENCE, alone).await;
+        scenario.until("a refusal", PATIENCE, || worker.count_lines(word) > 0).await;
+        let ready = worker.ask("/readyz").await;
+        assert!(ready.as_ref().is_some_and(|(status, _)| *status == 200), "the others work: {ready:?}");
+        refused.end();
+        scenario.finish().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_no_picture_takes_nobody_along() {
     let scenario = Scenario::with_receives(5).await;

@@ -55,6 +55,18 @@ async fn queue_access_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queue_key_denied() {
+    let begin = async |worker: Arc<Worker>| {
+        worker.proxy.fault(on([Operation::Receive]), Fault::Refuse(400, "KMS.AccessDeniedException"));
+    };
+    let end = async |worker: Arc<Worker>| {
+        assert!(worker.count_lines("allow kms:Decrypt on it") > 0, "{}", worker.tail());
+        worker.proxy.heal();
+    };
+    outage(begin, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queue_over_limit() {
     refused(403, "OverLimit").await;
 }
