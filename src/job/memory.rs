@@ -107,8 +107,8 @@ impl Share {
     }
 }
 
-/// The memory that this process may take: the smaller of the machine's and the container's. None if
-/// neither can be told.
+/// The memory that this process may take: the smallest of the machine's, the container's and its own limits.
+/// None if none can be told.
 pub fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let limit = |path: &str| read(path)?.trim().parse::<u64>().ok();
@@ -116,7 +116,17 @@ pub fn available() -> Option<u64> {
     let container =
         limit("/sys/fs/cgroup/memory.max").or_else(|| limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     let machine = read("/proc/meminfo").and_then(|text| total(&text));
-    container.into_iter().chain(machine).min()
+    let own = read("/proc/self/limits").and_then(|text| own(&text));
+    container.into_iter().chain(machine).chain(own).min()
+}
+
+/// What `ulimit -d` and `ulimit -v` set, in bytes; unlimited is no number.
+fn own(limits: &str) -> Option<u64> {
+    let limit = |line: &str| {
+        let rest = line.strip_prefix("Max data size").or_else(|| line.strip_prefix("Max address space"))?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    limits.lines().filter_map(limit).min()
 }
 
 /// `MemTotal` of /proc/meminfo, in bytes.
@@ -172,9 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn meminfo_is_read_in_bytes() {
+    fn limits_are_read_in_bytes() {
         assert_eq!(total("MemTotal:       16 kB\nMemFree: 3 kB\n"), Some(16384));
         assert_eq!(total("nothing"), None);
+        let limits = "Max data size   4096   8192   bytes\nMax stack size   8   9   bytes\n\
+                      Max address space   unlimited   unlimited   bytes\n";
+        assert_eq!(own(limits), Some(4096));
+        assert_eq!(own("Max address space   unlimited   unlimited   bytes\n"), None);
         assert!(available().is_none_or(|bytes| bytes > 16 * MIB));
     }
 }
