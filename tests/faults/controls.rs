@@ -1,8 +1,10 @@
 //! The harness itself: each of its checks is shown a crime, and must see it.
 
 use crate::harness::picture::{self, MADE};
-use crate::harness::scenario::eventually;
+use crate::harness::scenario::{eventually, nowhere};
 use crate::harness::{Expected, Fate, Fault, Operation, PATIENCE, Scenario, Upload, on};
+use crate::resources;
+use futures_util::future::join_all;
 use std::time::Duration;
 
 /// What the checks say, without a panic.
@@ -157,6 +159,81 @@ async fn a_storm_of_calls_is_noticed() {
     }
     let told = broken(&scenario).await;
     assert!(told.contains("polls failed"), "{told}");
+}
+
+/// An object that is not there is the day's work, a bucket that is not there is trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_on_a_bucket_that_is_gone_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    rogue.set("LONGSHORE_CONCURRENCY", "1");
+    let s3 = crate::common::connect(rogue.proxy.endpoint.clone(), None).s3;
+    let read = async |bucket: &str| {
+        let calls = (0..100).map(|n| s3.get_object().bucket(bucket).key(format!("{n}.jpg")).send());
+        assert!(join_all(calls).await.iter().all(Result::is_err));
+    };
+    read(&scenario.stage.input).await;
+    let told = broken(&scenario).await;
+    assert!(!told.contains("calls failed"), "{told}");
+    read(&nowhere("bucket")).await;
+    let told = broken(&scenario).await;
+    assert!(told.contains("calls failed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_bucket_that_cannot_be_seen_is_noticed() {
+    let scenario = Scenario::new().await;
+    assert_eq!(broken(&scenario).await, "");
+    scenario.stage.world.s3.delete_bucket().bucket(&scenario.stage.output).send().await.unwrap();
+    let told = broken(&scenario).await;
+    assert!(told.contains("cannot be seen"), "{told}");
+}
+
+/// More than there are places for, though they are given back: that is hoarding, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn hoarding_of_what_is_given_back_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    rogue.set("LONGSHORE_CONCURRENCY", "2");
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    scenario.upload_many("h", 3).await;
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        receipts.push(take(&scenario, &client).await);
+    }
+    let taken = scenario.log.now();
+    scenario.until("time", PATIENCE, || scenario.log.now() > taken + Duration::from_secs(2)).await;
+    for receipt in &receipts {
+        let change = client.change_message_visibility().queue_url(&scenario.stage.queue);
+        change.receipt_handle(receipt).visibility_timeout(0).send().await.unwrap();
+    }
+    let told = broken(&scenario).await;
+    assert!(told.contains("3 messages in work"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_that_are_not_told_are_noticed() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_ADMIN_ADDR", "off").started().await;
+    let told = worker.idle(Duration::from_secs(1)).await;
+    assert_eq!(told, Err("does not tell its metrics".into()));
+}
+
+/// What the scenario of large pictures stands on: as many at once as there are places would end the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_beyond_the_limit_ends_the_worker() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    worker.set("LONGSHORE_CONCURRENCY", "8").set("LONGSHORE_RENDER_THREADS", "4");
+    worker.limit_memory(resources::LIMIT).set("LONGSHORE_MEMORY_BUDGET", "8GiB");
+    worker.set("LONGSHORE_MAX_RENDER_TIME", "120s");
+    for n in 0..4 {
+        scenario.upload_png(&format!("l{n}.png"), resources::SIXTY_MEGAPIXELS, Expected::Picture).await;
+    }
+    worker.start();
+    scenario.until("its end", PATIENCE, || !worker.running()).await;
+    assert!(worker.tail().contains("memory allocation of"), "{}", worker.tail());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use crate::harness::scenario::eventually;
 use crate::harness::{Expected, Fault, Operation, PATIENCE, Scenario, lasting, on};
 use aws_sdk_sqs::types::QueueAttributeName;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often each message was received, as SQS counts.
@@ -43,9 +44,9 @@ async fn delete_batch_partial_failures() {
     let scenario = Scenario::new().await;
     let worker = scenario.worker("w").await;
     let every_other = |n: usize| n % 2 == 1;
-    let odd = Fault::FailEntries(std::sync::Arc::new(every_other), "InternalError");
+    let odd = Fault::FailEntries(Arc::new(every_other), "InternalError");
     worker.proxy.fault(on([Operation::Delete]).nth(..=4), odd);
-    let all = Fault::FailEntries(std::sync::Arc::new(|_| true), "InternalError");
+    let all = Fault::FailEntries(Arc::new(|_| true), "InternalError");
     worker.proxy.fault(on([Operation::Delete]).nth(2..=3), all);
     scenario.upload_many("f", 40).await;
     worker.started().await;
@@ -53,6 +54,37 @@ async fn delete_batch_partial_failures() {
     assert_eq!(most_receives(&scenario), 1, "nothing is received again");
     // That only the failed entries are sent again is one of the invariants.
     scenario.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_reply_lost() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    scenario.upload_many("d", 8).await;
+    // As its job begins, its receipt handle is known.
+    let (log, spoilt) = (scenario.log.clone(), Arc::downgrade(&worker));
+    let found: Arc<OnceLock<String>> = Arc::default();
+    let told = Arc::clone(&found);
+    let begins = Fault::Before(Arc::new(move || {
+        let exchanges = log.exchanges();
+        let mut messages = exchanges.iter().flat_map(|e| &e.messages);
+        let receipt = messages.find(|m| m.body.contains("d3.jpg")).expect("it was received").receipt.clone();
+        let worker = spoilt.upgrade().expect("the scenario goes on");
+        worker.proxy.fault(on([Operation::Delete]).receipt(&receipt).nth(..=2), Fault::AckLost);
+        told.set(receipt).expect("it begins once");
+    }));
+    worker.proxy.fault(on([Operation::GetObject]).key("d3.jpg"), begins);
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let exchanges = log.exchanges();
+    let deletes = exchanges.iter().filter(|e| e.call.operation == Operation::Delete);
+    let told: Vec<bool> = deletes
+        .filter(|e| e.call.entries.iter().any(|entry| Some(&entry.receipt) == found.get()))
+        .map(|e| e.reached)
+        .collect();
+    assert_eq!(told, [false, false, true], "a delete is one when SQS has said so");
+    assert_eq!(exchanges.iter().flat_map(|e| &e.messages).count(), 8, "in one delivery each");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +129,7 @@ async fn renewal_batch_partial_failures() {
     let worker = scenario.worker("w").await;
     // One and a half visibility timeouts for each download.
     worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(9)));
-    let but_the_first = Fault::FailEntries(std::sync::Arc::new(|n| n > 0), "InternalError");
+    let but_the_first = Fault::FailEntries(Arc::new(|n| n > 0), "InternalError");
     worker.proxy.fault(on([Operation::ChangeVisibility]).when(|call| call.entries.len() > 1), but_the_first);
     scenario.upload_many("p", 4).await;
     worker.started().await;

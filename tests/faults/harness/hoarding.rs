@@ -14,6 +14,8 @@ struct Ends<'a> {
     outputs: HashMap<&'a str, Vec<&'a Exchange>>,
     /// When a receipt was first let go of.
     settled: HashMap<&'a str, Duration>,
+    /// When a receipt was first given back to the queue, for others or for another try.
+    given_back: HashMap<&'a str, Duration>,
     /// Its last change of visibility that looks like a renewal.
     renewed: HashMap<&'a str, Duration>,
     /// Dead letters by message id.
@@ -25,6 +27,8 @@ struct Ends<'a> {
 /// A job has given up its place a moment before the wire shows what became of its message, and a
 /// receive may be quicker.
 const WORD_ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// What gives a message back may have to wait for a renewal that is on its way, and that for an answer.
+const BEHIND_A_RENEWAL: Duration = Duration::from_millis(1500);
 
 /// Changes of how many are held, by life.
 type Changes = HashMap<Life, Vec<(Duration, i64)>>;
@@ -48,8 +52,9 @@ pub fn check(exchanges: &[Exchange], deliveries: &HashMap<&str, Delivery<'_>>, t
             let end = let_go.unwrap_or(last).min(next.max(delivery.at));
             in_hand.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
             let finished = ends.finished(delivery).map(|at| at.min(end));
+            let given_back = ends.given_back(delivery).map(|at| at.min(end));
             // Work that was done before is over when that is seen, and the wire does not show when.
-            if let Some(end) = finished.or(let_go.is_none().then_some(end)) {
+            if let Some(end) = finished.or(given_back).or(let_go.is_none().then_some(end)) {
                 in_work.entry(life.clone()).or_default().extend([(delivery.at, 1), (end, -1)]);
             }
         }
@@ -84,6 +89,10 @@ impl<'a> Ends<'a> {
                 }
                 Operation::Delete | Operation::ChangeVisibility => {
                     for entry in &e.call.entries {
+                        if e.call.operation == Operation::ChangeVisibility && lets_go(entry.visibility, terms)
+                        {
+                            ends.given_back.entry(&entry.receipt).or_insert(e.at);
+                        }
                         if e.call.operation == Operation::Delete || lets_go(entry.visibility, terms) {
                             ends.settled.entry(&entry.receipt).or_insert(e.at);
                         } else if e.lost.contains(&entry.id) {
@@ -112,6 +121,12 @@ impl<'a> Ends<'a> {
         let alone = |at: &&Duration| **at + Duration::from_secs(terms.visibility) < last;
         let let_go = self.settled.get(receipt).or(self.renewed.get(receipt).filter(alone));
         let_go.map(|at| at.saturating_sub(WORD_ON_ITS_WAY).max(delivery.at))
+    }
+
+    /// When it had given up work on a message, if it gave it back.
+    fn given_back(&self, delivery: &Delivery<'_>) -> Option<Duration> {
+        let at = self.given_back.get(delivery.message.receipt.as_str())?;
+        Some(at.saturating_sub(BEHIND_A_RENEWAL).max(delivery.at))
     }
 
     /// When this life had stored all outputs of a message, or its dead letter; None if the wire does

@@ -206,13 +206,9 @@ fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
 fn failures_are_paced(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
     let mut polls: HashMap<Life, Vec<Duration>> = HashMap::new();
     let mut calls: HashMap<Life, Vec<Duration>> = HashMap::new();
-    for e in exchanges {
-        let refused = e.told.is_some_and(|s| s >= 400 && !matches!(s, 404 | 409 | 412));
-        let failed = refused || (e.fault.is_some() && !e.reached);
-        if failed {
-            let list = if e.call.operation == Operation::Receive { &mut polls } else { &mut calls };
-            list.entry((e.worker.clone(), e.life)).or_default().push(e.at);
-        }
+    for e in exchanges.iter().filter(|e| e.is_trouble()) {
+        let list = if e.call.operation == Operation::Receive { &mut polls } else { &mut calls };
+        list.entry((e.worker.clone(), e.life)).or_default().push(e.at);
     }
     let mut broken = Vec::new();
     for (kind, lists) in [("polls", polls), ("calls", calls)] {

@@ -32,6 +32,8 @@ pub struct Exchange {
     pub effect_at: Option<Duration>,
     /// What the client was told.
     pub told: Option<u16>,
+    /// The code of an error of S3, where its body says one.
+    pub code: Option<String>,
     /// The whole reply was handed to the client.
     pub reached: bool,
     /// Bytes of its body, as far as they were taken.
@@ -46,6 +48,21 @@ pub struct Exchange {
 impl Exchange {
     pub fn took_effect(&self) -> bool {
         self.status.is_some_and(|s| (200..300).contains(&s))
+    }
+
+    /// An error that belongs to the day's work: nothing is there yet, it has gone, somebody was quicker.
+    fn is_ordinary(&self) -> bool {
+        match self.told {
+            Some(404) => matches!(self.code.as_deref(), None | Some("NoSuchKey" | "NoSuchVersion")),
+            Some(status) => matches!(status, 409 | 412),
+            None => false,
+        }
+    }
+
+    /// What a worker must not answer with the next call at once.
+    pub fn is_trouble(&self) -> bool {
+        let refused = self.told.is_some_and(|status| status >= 400);
+        refused && (self.fault.is_some() || !self.is_ordinary()) || (self.fault.is_some() && !self.reached)
     }
 
     /// Took effect, and the client knows.
@@ -130,6 +147,7 @@ impl Log {
             status: None,
             effect_at: None,
             told: None,
+            code: None,
             reached: false,
             sent: 0,
             messages: Vec::new(),

@@ -1,6 +1,7 @@
 //! The worker's own counters, asked for all the time: their identity must hold at every moment.
 
 use super::process::listening_port;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,18 +13,33 @@ const ENDS: [&str; 5] = ["deleted", "released", "retried", "dead_lettered", "own
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Ends when dropped.
-pub struct Watch(JoinHandle<()>);
+pub struct Watch {
+    asking: JoinHandle<()>,
+    last: Arc<Mutex<Option<Sums>>>,
+}
+
+/// Each name's value, summed over its labels.
+pub type Sums = BTreeMap<String, f64>;
+
+impl Watch {
+    /// What was told last. None: nothing was ever told.
+    pub fn last(&self) -> Option<Sums> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.asking.abort();
     }
 }
 
 /// Asks for `/metrics` until the process ends.
 pub fn watch(pid: u32, name: &str, violations: Arc<Mutex<Vec<String>>>) -> Watch {
     let name = name.to_owned();
-    Watch(tokio::spawn(async move {
+    let last: Arc<Mutex<Option<Sums>>> = Arc::default();
+    let told_last = Arc::clone(&last);
+    let asking = tokio::spawn(async move {
         loop {
             tokio::time::sleep(PERIOD).await;
             let Some(port) = listening_port(pid) else { continue };
@@ -32,8 +48,32 @@ pub fn watch(pid: u32, name: &str, violations: Arc<Mutex<Vec<String>>>) -> Watch
             if let Err(why) = told {
                 violations.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name}: {why}"));
             }
+            *told_last.lock().unwrap_or_else(PoisonError::into_inner) = Some(sums(&text));
         }
-    }))
+    });
+    Watch { asking, last }
+}
+
+/// What was told before its end against what a worker says of itself at its end: nothing is taken back, and of
+/// what it held nothing is forgotten.
+pub fn check_end(last: &Sums, farewell: &Value) -> Result<(), String> {
+    at_the_end(last, farewell, |before, at_last| before <= at_last)
+}
+
+/// The same of a worker that had nothing more to do.
+pub fn check_idle_end(last: &Sums, farewell: &Value) -> Result<(), String> {
+    at_the_end(last, farewell, |before, at_last| before == at_last)
+}
+
+fn at_the_end(last: &Sums, farewell: &Value, fits: impl Fn(f64, f64) -> bool) -> Result<(), String> {
+    for name in ENDS.into_iter().chain(["received"]) {
+        let before = last.get(&format!("longshore_messages_{name}_total")).copied();
+        let at_last = farewell[name].as_f64();
+        if !before.zip(at_last).is_some_and(|(before, at_last)| fits(before, at_last)) {
+            return Err(format!("/metrics told {name} {before:?} last, and it ended with {at_last:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// `received = deleted + released + retried + dead_lettered + ownership_lost + in_flight`
@@ -55,9 +95,8 @@ pub fn check(text: &str) -> Result<(), String> {
     Err(format!("received {received} is not the sum of {told:?}"))
 }
 
-/// Each name's value, summed over its labels.
-pub fn sums(text: &str) -> BTreeMap<String, f64> {
-    let mut sums = BTreeMap::new();
+pub fn sums(text: &str) -> Sums {
+    let mut sums = Sums::new();
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let name = series.split('{').next().unwrap_or_default();
@@ -83,7 +122,8 @@ pub async fn get(port: u16, path: &str) -> Option<(u16, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, check_end, check_idle_end, sums};
+    use serde_json::json;
 
     fn told(received: u32, deleted: u32) -> String {
         format!(
@@ -100,5 +140,19 @@ mod tests {
         assert_eq!(check(&told(10, 4)), Ok(()));
         assert!(check(&told(10, 5)).is_err());
         assert!(check("messaging_client_consumed_messages_total 1\n").is_err());
+    }
+
+    #[test]
+    fn nothing_is_taken_back_at_the_end() {
+        let said = |received: u32, retried: u32| {
+            json!({"received": received, "deleted": 4, "released": 3, "retried": retried, "dead_lettered": 0,
+                "ownership_lost": 0})
+        };
+        let last = sums(&told(10, 4));
+        assert!(check_end(&last, &said(10, 3)).is_ok() && check_idle_end(&last, &said(10, 1)).is_ok());
+        assert!(check_end(&last, &said(9, 1)).is_err() && check_end(&last, &said(10, 0)).is_err());
+        assert!(check_end(&last, &json!({})).is_err(), "silence is no answer");
+        assert!(check_end(&sums(""), &said(10, 1)).is_err(), "nor is this");
+        assert!(check_idle_end(&last, &said(10, 2)).is_err() && check_idle_end(&last, &said(11, 1)).is_err());
     }
 }

@@ -41,7 +41,8 @@ impl Reader {
         let looking = tokio::spawn(async move {
             loop {
                 let began = Instant::now();
-                looker.look().await;
+                // What cannot be seen now is seen later.
+                let _ = looker.look().await;
                 // A full bucket takes a while to list: looking must not be what the machine does.
                 tokio::time::sleep(PAUSE.max(5 * began.elapsed())).await;
             }
@@ -52,8 +53,12 @@ impl Reader {
     /// Looks once more, and tells what was seen that must never be.
     pub async fn finish(&self) -> Vec<String> {
         self.looking.abort();
-        self.shared.look().await;
-        self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let seen_all = self.shared.look().await;
+        let mut violations = self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Who sees nothing finds no fault.
+        violations
+            .extend(seen_all.err().map(|why| format!("what is stored at the end cannot be seen: {why}")));
+        violations
     }
 
     pub fn read(&self) -> u64 {
@@ -68,26 +73,27 @@ impl Drop for Reader {
 }
 
 impl Shared {
-    async fn look(&self) {
+    async fn look(&self) -> Result<(), String> {
         let list = self.world.s3.list_objects_v2().bucket(&self.bucket);
         let mut pages = list.into_paginator().send();
-        while let Some(Ok(page)) = pages.next().await {
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| format!("{}: {e:?}", self.bucket))?;
             for object in page.contents() {
                 let (Some(key), Some(etag)) = (object.key(), object.e_tag()) else { continue };
                 let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
                 if known.is_none_or(|(seen, _)| seen != etag) {
-                    self.look_at(key).await;
+                    self.look_at(key).await?;
                 }
             }
         }
+        Ok(())
     }
 
-    async fn look_at(&self, key: &str) {
-        let Ok(answer) = self.world.s3.get_object().bucket(&self.bucket).key(key).send().await else {
-            return;
-        };
+    async fn look_at(&self, key: &str) -> Result<(), String> {
+        let answer = self.world.s3.get_object().bucket(&self.bucket).key(key).send().await;
+        let answer = answer.map_err(|e| format!("{key}: {e:?}"))?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let Ok(bytes) = answer.body.collect().await else { return };
+        let bytes = answer.body.collect().await.map_err(|e| format!("{key}: {e:?}"))?;
         self.read.fetch_add(1, Ordering::Relaxed);
         if let Err(why) = self.judge(key, etag, &bytes.into_bytes()) {
             self.violations
@@ -95,6 +101,7 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(format!("seen in the bucket: {key}: {why}"));
         }
+        Ok(())
     }
 
     fn judge(&self, key: &str, etag: String, bytes: &[u8]) -> Result<(), String> {

@@ -1,9 +1,11 @@
 //! A scenario: a stage, its workers, its ledger, and the checks at its end.
 
+use super::PATIENCE;
 use super::ending;
 use super::invariants::{self, Terms};
 use super::ledger::{Expected, Fate, Ledger, Upload, digest, wrong};
 use super::log::Log;
+use super::metrics::{Sums, check_idle_end};
 use super::picture;
 use super::reader::Reader;
 use super::worker::{VISIBILITY, Worker};
@@ -12,6 +14,7 @@ use crate::common::{unique, wait_for};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -219,8 +222,15 @@ impl Scenario {
 
     pub async fn finish_within(self, limit: Duration) -> Vec<(Upload, Fate)> {
         self.until_empty(limit).await;
-        let mut broken = Vec::new();
+        let (mut broken, mut idle) = (Vec::new(), HashMap::new());
         for worker in self.workers().iter().filter(|w| w.running()) {
+            let told = match worker.idle(PATIENCE).await {
+                Ok(told) => told,
+                Err(why) => {
+                    broken.push(format!("{} {why}", worker.name));
+                    Sums::default()
+                }
+            };
             let footprint = worker.footprint();
             // Three pools keep a connection a place for a while.
             let descriptors = IDLE_DESCRIPTORS + 3 * worker.concurrency();
@@ -228,16 +238,22 @@ impl Scenario {
                 broken.push(format!("{} is idle with {footprint:?}", worker.name));
             }
             // One for each connection, and ours.
-            let tasks = worker.tasks().await.unwrap_or_default();
+            let tasks = told.get("longshore_tasks").copied().unwrap_or(f64::INFINITY);
             if tasks > IDLE_TASKS + 3.0 * worker.concurrency() as f64 {
                 broken.push(format!("{} is idle with {tasks} tasks", worker.name));
             }
+            idle.insert(worker.name.clone(), told);
             worker.terminate();
         }
-        for worker in self.workers().iter().filter(|w| w.running()) {
+        for worker in self.workers().iter().filter(|w| idle.contains_key(&w.name)) {
             let code = worker.exit_code(Duration::from_secs(20)).await;
             if code != Some(0) {
                 broken.push(format!("{} ended with {code:?} after SIGTERM", worker.name));
+            }
+            if let Some(farewell) = worker.exits().last().and_then(|exit| exit.farewell.as_ref())
+                && let Err(why) = check_idle_end(&idle[&worker.name], farewell)
+            {
+                broken.push(format!("{} had nothing to do: {why}", worker.name));
             }
         }
         let left = self.depth().await;

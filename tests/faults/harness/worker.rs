@@ -2,7 +2,7 @@
 
 use super::ending::Exit;
 use super::log::Log;
-use super::metrics::{self, Watch, sums};
+use super::metrics::{self, Sums, Watch, sums};
 use super::picture::RENDITIONS;
 use super::process::{self, Footprint, Process};
 use super::proxy::Proxy;
@@ -15,6 +15,7 @@ use longshore::local::s3;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub struct Worker {
     pub proxy: Proxy,
     pub shim: Shim,
     settings: Mutex<BTreeMap<String, String>>,
+    /// Memory that its next life may take, in KiB.
+    limit: Mutex<Option<u64>>,
     process: Arc<Mutex<Option<Process>>>,
     /// The log of all lives.
     lines: Arc<Mutex<Vec<String>>>,
@@ -69,6 +72,7 @@ impl Worker {
             proxy,
             shim: Shim::new(),
             settings: Mutex::new(settings),
+            limit: Mutex::default(),
             process: Arc::default(),
             lines: Arc::default(),
             log: log.clone(),
@@ -114,9 +118,25 @@ impl Worker {
         self
     }
 
+    /// A limit of the kernel's on what its next life may write to: whoever asks for more is given nothing, and ends.
+    pub fn limit_memory(&self, bytes: u64) -> &Self {
+        *lock(&self.limit) = Some(bytes >> 10);
+        self
+    }
+
     /// Begins a new life.
     pub fn start(&self) {
         let mut command = longshore();
+        if let Some(kib) = *lock(&self.limit) {
+            let bare = std::mem::replace(&mut command, Command::new("sh"));
+            command.arg("-c").arg(format!("ulimit -d {kib} && exec \"$0\" \"$@\"")).arg(bare.get_program());
+            for (name, value) in bare.get_envs() {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+        }
         command.arg("work").envs(lock(&self.settings).iter());
         let life = self.proxy.next_life();
         *lock(&self.told) = None;
@@ -214,6 +234,12 @@ impl Worker {
         let answer = ask.send().await.ok().and_then(|answer| answer.attributes?.remove(&name));
         let said = self.lines().into_iter().rev().filter_map(|l| serde_json::from_str::<Value>(&l).ok());
         let farewell = said.take_while(|l| l["message"] != "started").find(|l| l["message"] == "stopped");
+        let last = lock(&self.watch).as_ref().and_then(Watch::last);
+        if let (Some(last), Some(farewell)) = (last, &farewell)
+            && let Err(why) = metrics::check_end(&last, farewell)
+        {
+            lock(&self.violations).push(format!("{}.{life}: {why}", self.name));
+        }
         let (hidden, told) = (answer.and_then(|n| n.parse().ok()), *lock(&self.told));
         let exit =
             Exit { worker: self.name.clone(), life, told, at, hidden, asked: self.log.now(), farewell };
@@ -264,6 +290,29 @@ impl Worker {
 
     pub fn footprint(&self) -> Footprint {
         process::footprint(self.pid())
+    }
+
+    /// Waits until it holds nothing: what it counts then.
+    pub async fn idle(&self, limit: Duration) -> Result<Sums, String> {
+        let started = Instant::now();
+        loop {
+            let told = self.ask("/metrics").await.filter(|(status, _)| *status == 200);
+            let why = match told {
+                Some((_, text)) => {
+                    metrics::check(&text)?;
+                    let sums = sums(&text);
+                    match sums.get("longshore_messages_in_flight") {
+                        Some(0.0) => return Ok(sums),
+                        held => format!("holds {held:?} messages, though the queue is empty"),
+                    }
+                }
+                None => "does not tell its metrics".to_owned(),
+            };
+            if started.elapsed() > limit {
+                return Err(why);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Tasks of its runtime that are alive. None: it does not answer.

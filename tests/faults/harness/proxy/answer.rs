@@ -34,6 +34,15 @@ pub fn error_saying(call: &Call, status: u16, code: &str, message: &str) -> Resp
     response.body(Bytes::from(body)).expect("these headers are plain ASCII")
 }
 
+/// The code of an error of S3. Answers to HEAD have none.
+pub fn code(answer: &Response<Bytes>) -> Option<String> {
+    if answer.status().as_u16() < 400 {
+        return None;
+    }
+    let (_, rest) = std::str::from_utf8(answer.body()).ok()?.split_once("<Code>")?;
+    Some(rest.split_once("</Code>")?.0.to_owned())
+}
+
 /// The head of an answer of any kind.
 pub fn head(call: &Call, status: u16) -> Response<Bytes> {
     let format = if call.operation.is_s3() { "application/xml" } else { "application/x-amz-json-1.0" };

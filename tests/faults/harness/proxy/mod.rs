@@ -213,7 +213,10 @@ async fn serve(
         _ => {}
     }
     inner.replies().await;
-    inner.log.change(number, |e| e.told = Some(response.status().as_u16()));
+    inner.log.change(number, |e| {
+        e.told = Some(response.status().as_u16());
+        e.code = answer::code(&response);
+    });
     let pace = fault.as_ref().map_or(Pace::Whole, Pace::of);
     Ok(response.map(|bytes| Reply::new(bytes, pace, witness)))
 }
