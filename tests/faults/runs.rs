@@ -1,8 +1,11 @@
 //! Runs that are told in figures: few of each in the tests, many in `benches/faults.rs`.
 #![allow(dead_code)] // tests and benchmarks each use their part
 
-use crate::harness::invariants::unsettled;
+use crate::harness::invariants::{records, unsettled};
+use crate::harness::log::Exchange;
+use crate::harness::proxy::call::Entry;
 use crate::harness::{Expected, Fault, Operation, Scenario, Worker, on};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -103,12 +106,14 @@ pub async fn kill_again_and_again(runs: u64) -> Killed {
 #[derive(Debug)]
 pub struct Rolled {
     pub uploads: usize,
-    /// Pictures that were downloaded more than once.
+    /// Downloads beyond the first of each picture.
     pub again: usize,
-    /// Messages that were received and given back unstarted; no work was lost with them.
+    /// Messages that came again though nobody had given them back.
+    pub redelivered: usize,
+    /// Messages that were given back without being begun; no work was lost with them.
     pub handed_back: usize,
-    /// From SIGTERM to the end, sorted.
-    pub drains: Vec<Duration>,
+    /// Messages that were given back in the midst of work.
+    pub cut_off: usize,
 }
 
 /// Three workers under load, one after the other told to leave and replaced.
@@ -119,26 +124,120 @@ pub async fn rolling_restart(restarts: usize, pause: Duration) -> Rolled {
         worker.started().await;
     }
     let uploader = Uploader::start(&scenario, "r", pause);
-    let mut drains = Vec::new();
     for n in 0..restarts {
         let worker = &workers[n % 3];
-        let asked = Instant::now();
         worker.terminate();
         assert_eq!(worker.exit_code(PATIENCE).await, Some(0), "restart {n}");
-        drains.push(asked.elapsed());
         let left = unsettled(&scenario.log.exchanges(), &worker.name, worker.proxy.life(), &scenario.terms());
         assert!(left.is_empty(), "restart {n}: {left:?} are still hidden");
         worker.started().await;
     }
     let uploads = uploader.stop().await;
     scenario.until_empty(PATIENCE).await;
-    let reads = scenario.log.count(|e| e.call.operation == Operation::GetObject);
-    let exchanges = scenario.log.exchanges();
-    let handed_back = exchanges.iter().flat_map(|e| &e.messages).filter(|m| m.receive_count > 1).count();
+    let rolled = rolled(uploads, &scenario.log.exchanges());
     let scenario = Arc::into_inner(scenario).expect("the uploader has ended");
     scenario.finish().await;
-    drains.sort();
-    Rolled { uploads, again: reads.saturating_sub(uploads), handed_back, drains }
+    rolled
+}
+
+fn rolled(uploads: usize, exchanges: &[Exchange]) -> Rolled {
+    let (mut begun, mut given_back, mut reads) = (HashSet::new(), HashSet::new(), 0);
+    for e in exchanges {
+        if e.call.operation == Operation::GetObject {
+            reads += 1;
+            begun.insert((e.worker.as_str(), e.life, e.call.key.as_str()));
+        }
+        let released = |entry: &&Entry| entry.visibility == Some(0) && e.done.contains(&entry.id);
+        given_back.extend(e.call.entries.iter().filter(released).map(|entry| entry.receipt.as_str()));
+    }
+    let (mut deliveries, mut messages, mut handed_back) = (0, HashSet::new(), 0);
+    for e in exchanges {
+        for message in &e.messages {
+            deliveries += 1;
+            messages.insert(message.id.as_str());
+            let is_begun = |key: &str| begun.contains(&(e.worker.as_str(), e.life, key));
+            let untouched = !records(message).iter().any(|(key, _)| is_begun(key));
+            handed_back += usize::from(untouched && given_back.contains(message.receipt.as_str()));
+        }
+    }
+    Rolled {
+        uploads,
+        again: reads - uploads,
+        redelivered: (deliveries - messages.len()).saturating_sub(given_back.len()),
+        handed_back,
+        cut_off: given_back.len() - handed_back,
+    }
+}
+
+/// What leaving took, while pictures came all the time.
+#[derive(Debug)]
+pub struct Drained {
+    /// Pictures that the queue was told of, and those that were done, a second.
+    pub offered: f64,
+    pub done: f64,
+    /// From SIGTERM to the end of the process, sorted.
+    pub exits: Vec<Duration>,
+    /// Exits with pictures in work when the signal came.
+    pub busy: usize,
+}
+
+/// Three workers, and so many pictures a second for them; one after the other is told to leave and replaced.
+pub async fn drain_under_load(rate: u32, exits: usize) -> Drained {
+    const BATCH: u32 = 10;
+    /// From one signal to the next: the one that was replaced is at work again.
+    const BETWEEN: Duration = Duration::from_secs(1);
+    let scenario = Arc::new(Scenario::new().await);
+    let workers = [scenario.worker("a").await, scenario.worker("b").await, scenario.worker("c").await];
+    // Stored beforehand, so that storing them is not what the machine is busy with. Two seconds an exit are more
+    // than enough.
+    let mut uploads = Vec::new();
+    for n in 0..2 * rate as usize * exits {
+        uploads.push(scenario.put(&format!("d{n}.jpg")).await);
+    }
+    for worker in &workers {
+        worker.started().await;
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let began = Instant::now();
+    let announcing = {
+        let (scenario, over) = (Arc::clone(&scenario), Arc::clone(&over));
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1) * BATCH / rate);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+            let mut announced = 0;
+            for batch in uploads.chunks(BATCH as usize) {
+                ticks.tick().await;
+                scenario.announce_all(batch).await;
+                announced += batch.len();
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+            // Those that nobody was told of are no loss.
+            uploads[announced..].iter().for_each(|upload| scenario.ledger.forget(upload.number));
+            (announced, began.elapsed())
+        })
+    };
+    let mut took = Vec::new();
+    for n in 0..exits {
+        tokio::time::sleep(BETWEEN).await;
+        let worker = &workers[n % 3];
+        let asked = Instant::now();
+        worker.terminate();
+        assert_eq!(worker.exit_code(PATIENCE).await, Some(0), "exit {n}");
+        took.push(asked.elapsed());
+        worker.started().await;
+    }
+    let exchanges = scenario.log.exchanges();
+    let deletes = exchanges.iter().filter(|e| e.call.operation == Operation::Delete);
+    let done = deletes.map(|e| e.done.len()).sum::<usize>() as f64 / began.elapsed().as_secs_f64();
+    over.store(true, Ordering::SeqCst);
+    let (announced, within) = announcing.await.unwrap();
+    let busy = workers.iter().map(|w| w.count_lines("draining: ")).sum();
+    let scenario = Arc::into_inner(scenario).expect("the announcer has ended");
+    scenario.finish_within(PATIENCE).await;
+    took.sort();
+    Drained { offered: announced as f64 / within.as_secs_f64(), done, exits: took, busy }
 }
 
 /// Every kind of trouble at once, until so many pictures were uploaded. How many, and how many faults

@@ -2,7 +2,7 @@
 
 use super::invariants::Terms;
 use super::log::{Exchange, Received};
-use super::proxy::call::{Operation, short};
+use super::proxy::call::{Entry, Operation, short};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,11 +37,21 @@ impl Delivery<'_> {
     }
 }
 
+/// What SQS was told of each receipt handle, in order.
+type Words<'a> = HashMap<&'a str, Vec<(&'a Exchange, &'a Entry)>>;
+
 pub fn check(exchanges: &[Exchange], exits: &[Exit], terms: &Terms) -> Vec<String> {
-    exits.iter().flat_map(|exit| check_one(exchanges, exit, terms)).collect()
+    let mut words = Words::new();
+    let settles = |e: &&Exchange| matches!(e.call.operation, Operation::Delete | Operation::ChangeVisibility);
+    for e in exchanges.iter().filter(settles) {
+        for entry in &e.call.entries {
+            words.entry(&entry.receipt).or_default().push((e, entry));
+        }
+    }
+    exits.iter().flat_map(|exit| check_one(exchanges, &words, exit, terms)).collect()
 }
 
-fn check_one(exchanges: &[Exchange], exit: &Exit, terms: &Terms) -> Vec<String> {
+fn check_one(exchanges: &[Exchange], words: &Words<'_>, exit: &Exit, terms: &Terms) -> Vec<String> {
     let name = format!("{}.{}", exit.worker, exit.life);
     let mut broken = Vec::new();
     // The last delivery of each message decides who has it: of polls that wait side by side, the one that began
@@ -58,11 +68,11 @@ fn check_one(exchanges: &[Exchange], exit: &Exit, terms: &Terms) -> Vec<String> 
     let (mut backed_off, mut elsewhere, mut held) = (0, 0, Vec::new());
     for delivery in last.values() {
         if !delivery.is_of(exit) || !delivery.by.reached {
-            let word = last_word(exchanges, delivery, exit.at);
+            let word = last_word(words, delivery, exit.at);
             elsewhere += u64::from(matches!(word, Word::None | Word::Hidden(_)));
             continue;
         }
-        match last_word(exchanges, delivery, exit.asked) {
+        match last_word(words, delivery, exit.asked) {
             Word::Deleted | Word::Released | Word::Lost => {}
             Word::Hidden(seconds) if terms.capped || seconds != terms.visibility => backed_off += 1,
             Word::Hidden(_) | Word::None => held.push(delivery),
@@ -82,13 +92,19 @@ fn check_one(exchanges: &[Exchange], exit: &Exit, terms: &Terms) -> Vec<String> 
         ));
     }
     if let Some(told) = exit.told {
-        broken.extend(begun_late(exchanges, exit, told + NOTICED_WITHIN, &name));
+        broken.extend(begun_late(exchanges, words, exit, told + NOTICED_WITHIN, &name));
     }
     broken
 }
 
 /// No receive is sent, and what a parked one brings is given back at once.
-fn begun_late(exchanges: &[Exchange], exit: &Exit, noticed: Duration, name: &str) -> Vec<String> {
+fn begun_late(
+    exchanges: &[Exchange],
+    words: &Words<'_>,
+    exit: &Exit,
+    noticed: Duration,
+    name: &str,
+) -> Vec<String> {
     let mine = |e: &&Exchange| (&e.worker, e.life) == (&exit.worker, exit.life);
     let mut broken = Vec::new();
     for by in exchanges.iter().filter(mine).filter(|e| e.call.operation == Operation::Receive) {
@@ -97,7 +113,7 @@ fn begun_late(exchanges: &[Exchange], exit: &Exit, noticed: Duration, name: &str
         }
         let late = by.reached && by.effect_at.is_some_and(|at| at > noticed);
         for message in by.messages.iter().filter(|_| late) {
-            if !matches!(last_word(exchanges, &Delivery { message, by }, exit.asked), Word::Released) {
+            if !matches!(last_word(words, &Delivery { message, by }, exit.asked), Word::Released) {
                 broken.push(format!(
                     "{name} was told to stop, and did not give back {}, which came at {:.3} s",
                     short(&message.receipt),
@@ -120,23 +136,21 @@ enum Word {
 }
 
 /// As far as the server had answered by a time.
-fn last_word(exchanges: &[Exchange], delivery: &Delivery<'_>, by: Duration) -> Word {
+fn last_word(words: &Words<'_>, delivery: &Delivery<'_>, by: Duration) -> Word {
     let mut word = Word::None;
-    let settles = |e: &&Exchange| matches!(e.call.operation, Operation::Delete | Operation::ChangeVisibility);
-    for e in exchanges.iter().filter(settles).filter(|e| e.effect_at.is_some_and(|at| at <= by)) {
-        for entry in e.call.entries.iter().filter(|entry| entry.receipt == delivery.message.receipt) {
-            if e.lost.contains(&entry.id) {
-                return Word::Lost;
-            }
-            if !e.took_effect() || !e.done.contains(&entry.id) {
-                continue;
-            }
-            word = match (e.call.operation, entry.visibility) {
-                (Operation::Delete, _) => return Word::Deleted,
-                (_, Some(0)) => Word::Released,
-                (_, seconds) => Word::Hidden(seconds.unwrap_or(0)),
-            };
+    let told = words.get(delivery.message.receipt.as_str()).map(Vec::as_slice).unwrap_or_default();
+    for (e, entry) in told.iter().filter(|(e, _)| e.effect_at.is_some_and(|at| at <= by)) {
+        if e.lost.contains(&entry.id) {
+            return Word::Lost;
         }
+        if !e.took_effect() || !e.done.contains(&entry.id) {
+            continue;
+        }
+        word = match (e.call.operation, entry.visibility) {
+            (Operation::Delete, _) => return Word::Deleted,
+            (_, Some(0)) => Word::Released,
+            (_, seconds) => Word::Hidden(seconds.unwrap_or(0)),
+        };
     }
     word
 }

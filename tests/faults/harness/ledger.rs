@@ -71,6 +71,11 @@ impl Ledger {
         }
     }
 
+    /// It was stored, but nobody was told of it.
+    pub fn forget(&self, number: u32) {
+        self.lock().retain(|u| u.number != number);
+    }
+
     /// The upload that a picture shows, if it is one of this key.
     pub fn shown(&self, key: &str, number: u32) -> Option<Upload> {
         self.lock().iter().find(|u| u.number == number && u.key == key).cloned()

@@ -12,7 +12,7 @@ use super::worker::{VISIBILITY, Worker};
 use crate::common::stage::Stage;
 use crate::common::{unique, wait_for};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -166,6 +166,19 @@ impl Scenario {
     /// Tells the queue of an upload; as often as it is called.
     pub async fn announce(&self, upload: &Upload) {
         self.stage.send(self.stage.message(&[self.record(upload)])).await;
+    }
+
+    /// Tells the queue of ten at most, in one call.
+    pub async fn announce_all(&self, uploads: &[Upload]) {
+        let entry = |(n, upload): (usize, &Upload)| {
+            let body = self.stage.message(&[self.record(upload)]);
+            let entry = SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body);
+            entry.build().unwrap()
+        };
+        let entries = uploads.iter().enumerate().map(entry).collect();
+        let batch = self.stage.world.sqs.send_message_batch().queue_url(&self.stage.queue);
+        let answer = batch.set_entries(Some(entries)).send().await.unwrap();
+        assert!(answer.failed.is_empty(), "{:?}", answer.failed);
     }
 
     pub async fn delete_source(&self, upload: &Upload) {
