@@ -1,6 +1,5 @@
 //! What an ECS agent serves to a task: credentials, and protection from scale-in.
 
-use super::proxy::body::{BLANKS, FOR_EVER};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
@@ -17,6 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+/// Whoever reads so much would read for ever; this machine's memory is not to be the proof.
+pub const FOR_EVER: u64 = 256 << 20;
+pub const BLANKS: &[u8] = &[b' '; 64 << 10];
 
 /// How the endpoint for task protection behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

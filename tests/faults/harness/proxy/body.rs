@@ -1,5 +1,6 @@
 //! The body of a reply on its way to the client: whole, cut, stalled, slow; and whether it got there.
 
+use super::super::ecs::{BLANKS, FOR_EVER};
 use super::Abort;
 use super::rule::Fault;
 use crate::harness::log::Log;
@@ -49,9 +50,6 @@ pub enum Pace {
 }
 
 const TICK: Duration = Duration::from_millis(50);
-/// Whoever reads so much would read for ever; this machine's memory is not to be the proof.
-pub const FOR_EVER: u64 = 256 << 20;
-pub const BLANKS: &[u8] = &[b' '; 64 << 10];
 
 impl Pace {
     pub fn of(fault: &Fault) -> Self {
