@@ -94,7 +94,8 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
 }
 
-async fn load(connection: &Connection) -> SdkConfig {
+/// The SDK's configuration, for clients of other services.
+pub async fn load(connection: &Connection) -> SdkConfig {
     // This one is for those who give credentials.
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(Bounded::new())

@@ -1,9 +1,7 @@
 //! `longshore healthcheck`: what the container's health check runs; needs no shell and no curl.
 
-use super::{FAILED, OK, misconfigured};
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use super::{FAILED, OK, http, misconfigured};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -11,8 +9,6 @@ pub struct Args {
     #[arg(long, env = "LONGSHORE_ADMIN_ADDR", value_name = "ADDRESS")]
     admin_addr: Option<String>,
 }
-
-const LIMIT: Duration = Duration::from_secs(4);
 
 pub fn run(args: &Args) -> u8 {
     let text =
@@ -25,7 +21,7 @@ pub fn run(args: &Args) -> u8 {
             "--admin-addr is {text:?}: write ADDRESS:PORT, like 127.0.0.1:9464"
         )]);
     };
-    match ask(reachable(address)) {
+    match http::get(reachable(address), "/healthz", None) {
         Ok((200, _)) => {
             println!("ok");
             OK
@@ -50,17 +46,4 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-/// Status and body of `GET /healthz`.
-fn ask(address: SocketAddr) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
-    stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(16 << 10).read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, body.to_owned()))
 }

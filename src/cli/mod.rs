@@ -8,11 +8,14 @@ mod confirm;
 mod connect;
 mod dlq;
 mod healthcheck;
+mod http;
 #[cfg(feature = "local")]
 mod local;
 mod man;
 mod render;
 mod settings;
+#[cfg(feature = "status")]
+mod status;
 mod work;
 
 pub use settings::{RenderArgs, WorkArgs};
@@ -46,6 +49,9 @@ pub enum Command {
     Render(render::Args),
     /// Asks the worker in this container whether it is alive; exits 0 if it is, 1 if not.
     Healthcheck(healthcheck::Args),
+    /// Shows what goes on: queues, workers, and in ECS service, tasks, instances and scaling.
+    #[cfg(feature = "status")]
+    Status(status::Args),
     /// Queues pictures that have no rendition yet, or one made with other settings.
     Backfill(backfill::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
@@ -72,6 +78,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Local(args) => local::run(args),
         Command::Render(args) => render::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        #[cfg(feature = "status")]
+        Command::Status(args) => status::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Config(args) => config::run(&args),

@@ -1,0 +1,232 @@
+//! One look at everything, all questions at once.
+
+use super::Scope;
+use super::changes::{self, Change};
+use super::cluster::{self, Cluster};
+use super::scaling::{self, Scaling};
+use super::workers::{Worker, Workers};
+use crate::aws::{self, Clients, Connection};
+use crate::config::QueueConfig;
+use crate::queue::DeadLetters;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, Statistic};
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What was read, or why it could not be.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case", untagged)]
+pub enum Told<T> {
+    Is(T),
+    CannotRead { cannot_read: String },
+}
+
+impl<T> Told<T> {
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::Is(_))
+    }
+}
+
+impl<T> From<Result<T, String>> for Told<T> {
+    fn from(result: Result<T, String>) -> Self {
+        match result {
+            Ok(value) => Self::Is(value),
+            Err(cannot_read) => Self::CannotRead { cannot_read },
+        }
+    }
+}
+
+/// All of it at one moment. Absent parts were not asked for.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Seconds since 1970.
+    pub at: u64,
+    pub queue_url: String,
+    pub queue: Told<Depth>,
+    /// Seconds that the oldest message has waited, as CloudWatch last knew; null: it has no figure.
+    pub oldest_seconds: Told<Option<f64>>,
+    pub dead_letters: Told<Depth>,
+    pub workers: BTreeMap<String, Told<Worker>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Told<Vec<Scaling>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Told<Vec<Change>>>,
+}
+
+impl Status {
+    /// Nothing that was asked for could not be read. A worker that is not there does not count: with no
+    /// backlog there is none.
+    pub fn is_whole(&self) -> bool {
+        let known = |told: &Option<Told<Vec<_>>>| told.as_ref().is_none_or(Told::is_known);
+        self.queue.is_known()
+            && self.oldest_seconds.is_known()
+            && self.dead_letters.is_known()
+            && self.cluster.as_ref().is_none_or(Cluster::is_whole)
+            && known(&self.scaling)
+            && self.changes.as_ref().is_none_or(Told::is_known)
+    }
+}
+
+/// Messages by state; SQS counts approximately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    pub visible: u64,
+    pub in_flight: u64,
+    pub delayed: u64,
+}
+
+/// Asks, again and again.
+pub struct Asker {
+    sqs: aws_sdk_sqs::Client,
+    cloudwatch: aws_sdk_cloudwatch::Client,
+    ecs: aws_sdk_ecs::Client,
+    autoscaling: aws_sdk_applicationautoscaling::Client,
+    queue_url: String,
+    dead_letters: DeadLetters,
+    scope: Asked,
+    workers: Workers,
+    /// State changes seen so far, newest last.
+    seen: Vec<Change>,
+}
+
+/// The scope, as it is used.
+pub struct Asked {
+    pub cluster: Option<String>,
+    pub service: Option<String>,
+    pub filter: Option<String>,
+    pub changes_url: Option<String>,
+    pub task_port: Option<u16>,
+}
+
+/// CloudWatch's figure for the age is a minute apart, and late.
+const AGE_WITHIN: Duration = Duration::from_secs(600);
+
+impl Asker {
+    pub async fn new(config: &QueueConfig, scope: &Scope) -> Self {
+        let connection = Connection {
+            region: config.region.clone(),
+            endpoint_url: config.endpoint_url.clone(),
+            profile: config.profile.clone(),
+            credentials: None,
+        };
+        let sdk = aws::load(&connection).await;
+        let clients = Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await;
+        Self {
+            sqs: clients.send.clone(),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk),
+            ecs: aws_sdk_ecs::Client::new(&sdk),
+            autoscaling: aws_sdk_applicationautoscaling::Client::new(&sdk),
+            queue_url: config.queue_url.clone(),
+            dead_letters: DeadLetters::new(clients, config.queue_url.clone(), config.dlq_url.clone()),
+            scope: Asked {
+                cluster: scope.cluster.clone(),
+                service: scope.service.clone(),
+                filter: scope.filter.clone(),
+                changes_url: scope.changes_url.clone(),
+                task_port: scope.task_port,
+            },
+            workers: Workers::new(&scope.workers, scope.admin_token.clone()),
+            seen: Vec::new(),
+        }
+    }
+
+    pub async fn look(&mut self) -> Status {
+        let cluster = async {
+            let name = self.scope.cluster.as_deref()?;
+            Some(
+                cluster::look(&self.ecs, name, self.scope.service.as_deref(), self.scope.filter.as_deref())
+                    .await,
+            )
+        };
+        let scaling = async {
+            let cluster = self.scope.cluster.as_deref()?;
+            Some(scaling::look(&self.autoscaling, cluster, self.scope.service.as_deref()).await.into())
+        };
+        let changes = async {
+            let url = self.scope.changes_url.as_deref()?;
+            Some(changes::read(&self.sqs, url).await)
+        };
+        let (queue, oldest, dead_letters, cluster, scaling, changes) = tokio::join!(
+            self.depth(&self.queue_url),
+            self.oldest(),
+            self.dead_letters(),
+            cluster,
+            scaling,
+            changes
+        );
+        // Whom to ask is known only now.
+        let addresses = cluster.as_ref().map(|c| c.addresses(self.scope.task_port)).unwrap_or_default();
+        let workers = self.workers.look(addresses).await;
+        Status {
+            at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            queue_url: self.queue_url.clone(),
+            queue: queue.into(),
+            oldest_seconds: oldest.into(),
+            dead_letters: dead_letters.into(),
+            workers: workers.into_iter().map(|(address, told)| (address, told.into())).collect(),
+            cluster,
+            scaling,
+            changes: changes.map(|new| new.map(|new| self.remember(new)).into()),
+        }
+    }
+
+    async fn depth(&self, url: &str) -> Result<Depth, String> {
+        let ask = self.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(vec![
+            Attribute::ApproximateNumberOfMessages,
+            Attribute::ApproximateNumberOfMessagesNotVisible,
+            Attribute::ApproximateNumberOfMessagesDelayed,
+        ]));
+        let answer = ask.send().await.map_err(|e| aws::explain(&e))?;
+        let number = |name: Attribute| answer.attributes()?.get(&name)?.parse().ok();
+        Ok(Depth {
+            visible: number(Attribute::ApproximateNumberOfMessages).unwrap_or(0),
+            in_flight: number(Attribute::ApproximateNumberOfMessagesNotVisible).unwrap_or(0),
+            delayed: number(Attribute::ApproximateNumberOfMessagesDelayed).unwrap_or(0),
+        })
+    }
+
+    async fn dead_letters(&self) -> Result<Depth, String> {
+        let url = self.dead_letters.url().await.map_err(|e| e.to_string())?;
+        self.depth(&url).await
+    }
+
+    async fn oldest(&self) -> Result<Option<f64>, String> {
+        let now = SystemTime::now();
+        let name = self.queue_url.rsplit('/').next().unwrap_or_default();
+        let answer = self
+            .cloudwatch
+            .get_metric_statistics()
+            .namespace("AWS/SQS")
+            .metric_name("ApproximateAgeOfOldestMessage")
+            .dimensions(Dimension::builder().name("QueueName").value(name).build())
+            .start_time(DateTime::from(now - AGE_WITHIN))
+            .end_time(DateTime::from(now))
+            .period(60)
+            .statistics(Statistic::Maximum)
+            .send()
+            .await
+            .map_err(|e| aws::explain(&e))?;
+        let latest = answer.datapoints().iter().max_by_key(|point| point.timestamp().map(DateTime::secs));
+        Ok(latest.and_then(|point| point.maximum()))
+    }
+
+    /// The queue shows each change once in a while: those of former looks are kept, each once.
+    fn remember(&mut self, new: Vec<Change>) -> Vec<Change> {
+        for change in new {
+            if self.seen.iter().all(|seen| seen.id != change.id) {
+                self.seen.push(change);
+            }
+        }
+        self.seen.sort_by(|one, other| one.time.cmp(&other.time));
+        let old = self.seen.len().saturating_sub(changes::SHOWN);
+        self.seen.drain(..old);
+        self.seen.clone()
+    }
+}
+
+/// Everything that was asked of a worker in one round.
+pub type Answers = Vec<(String, Result<Worker, String>)>;

@@ -1,0 +1,69 @@
+//! What Application Auto Scaling does with the service, and why.
+
+use super::cluster::last_part;
+use crate::aws::explain;
+use aws_sdk_applicationautoscaling::Client;
+use aws_sdk_applicationautoscaling::types::{ScalableTarget, ServiceNamespace};
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scaling {
+    /// `service/CLUSTER/SERVICE`.
+    pub target: String,
+    pub least: i32,
+    pub most: i32,
+    /// Scaling that is switched off.
+    pub suspended: bool,
+    /// The newest first.
+    pub activities: Vec<Activity>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Activity {
+    /// Seconds since 1970.
+    pub at: i64,
+    pub what: String,
+    pub why: String,
+    pub status: String,
+}
+
+const ACTIVITIES: i32 = 3;
+
+pub async fn look(client: &Client, cluster: &str, service: Option<&str>) -> Result<Vec<Scaling>, String> {
+    let of_cluster = format!("service/{}/", last_part(cluster));
+    let mut ask = client.describe_scalable_targets().service_namespace(ServiceNamespace::Ecs);
+    if let Some(service) = service {
+        ask = ask.resource_ids(format!("{of_cluster}{}", last_part(service)));
+    }
+    let answer = ask.send().await.map_err(|e| explain(&e))?;
+    let mut all = Vec::new();
+    for target in answer.scalable_targets() {
+        let id = target.resource_id();
+        if id.starts_with(&of_cluster) {
+            all.push(read(client, target, id).await?);
+        }
+    }
+    Ok(all)
+}
+
+async fn read(client: &Client, target: &ScalableTarget, id: &str) -> Result<Scaling, String> {
+    let ask = client.describe_scaling_activities().service_namespace(ServiceNamespace::Ecs).resource_id(id);
+    let answer = ask.max_results(ACTIVITIES).send().await.map_err(|e| explain(&e))?;
+    let activities = answer.scaling_activities().iter().map(|activity| Activity {
+        at: activity.start_time().secs(),
+        what: activity.description().to_owned(),
+        why: activity.cause().to_owned(),
+        status: activity.status_code().as_str().to_owned(),
+    });
+    let suspended = target.suspended_state().is_some_and(|state| {
+        state.dynamic_scaling_out_suspended() == Some(true)
+            || state.dynamic_scaling_in_suspended() == Some(true)
+    });
+    Ok(Scaling {
+        target: id.to_owned(),
+        least: target.min_capacity(),
+        most: target.max_capacity(),
+        suspended,
+        activities: activities.collect(),
+    })
+}

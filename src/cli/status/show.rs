@@ -1,0 +1,220 @@
+//! A look as text.
+
+use super::gather::{Depth, Status, Told};
+use super::workers::Worker;
+use crate::error::Printable;
+use std::fmt::Write;
+
+/// Lines of at most this many characters of somebody else's text.
+const WIDTH: usize = 100;
+const TASKS: usize = 12;
+
+pub fn text(status: &Status) -> String {
+    let mut out = String::new();
+    queues(&mut out, status);
+    workers(&mut out, status);
+    cluster(&mut out, status);
+    scaling(&mut out, status);
+    changes(&mut out, status);
+    out
+}
+
+fn queues(out: &mut String, status: &Status) {
+    let name = status.queue_url.rsplit('/').next().unwrap_or_default();
+    let oldest = match &status.oldest_seconds {
+        Told::Is(Some(seconds)) => age(*seconds as i64),
+        Told::Is(None) => "unknown".into(),
+        Told::CannotRead { .. } => "not readable".into(),
+    };
+    let depth = |Depth { visible, in_flight, delayed }: Depth| {
+        format!("{} waiting, {} in flight, {} delayed", number(visible), number(in_flight), number(delayed))
+    };
+    let known = known(&status.queue, |d| format!("{}; oldest {oldest}", depth(*d)));
+    let _ = writeln!(out, "queue      {}: {known}", clean(name));
+    if let Told::CannotRead { cannot_read } = &status.oldest_seconds {
+        let _ = writeln!(out, "           age of the oldest: {}", clean(cannot_read));
+    }
+    let dead = self::known(&status.dead_letters, |d| {
+        let mend = if d.visible + d.in_flight > 0 { " (longshore dlq list)" } else { "" };
+        format!("{} dead letters{mend}", number(d.visible + d.in_flight))
+    });
+    let _ = writeln!(out, "dlq        {dead}");
+}
+
+fn workers(out: &mut String, status: &Status) {
+    let answering: Vec<&Worker> = status.workers.values().filter_map(is).collect();
+    let sum = |of: fn(&Worker) -> u64| number(answering.iter().map(|w| of(w)).sum());
+    let per_second: Option<f64> = answering.iter().map(|w| w.per_second).sum();
+    let _ = writeln!(
+        out,
+        "workers    {} of {} answer: {}/s, {} in work; {} done, {} rejected, {} tried again",
+        answering.len(),
+        status.workers.len(),
+        per_second.map_or("-".into(), |r| format!("{r:.1}")),
+        sum(|w| w.in_flight),
+        sum(|w| w.done),
+        sum(|w| w.rejected),
+        sum(|w| w.retried)
+    );
+    for (address, told) in &status.workers {
+        let line = known(told, |w| {
+            let state =
+                w.trouble.as_deref().map_or("ready".into(), |why| format!("NOT READY: {}", clean(why)));
+            let rate = w.per_second.map_or("-".into(), |r| format!("{r:.1}"));
+            format!("{rate}/s, p50 {}, p99 {}, {state}", seconds(w.p50_seconds), seconds(w.p99_seconds))
+        });
+        let _ = writeln!(out, "           {}: {line}", clean(address));
+    }
+}
+
+fn cluster(out: &mut String, status: &Status) {
+    let Some(cluster) = &status.cluster else { return };
+    let now = status.at as i64;
+    each(out, "service", &cluster.services, |s| {
+        let event = s
+            .event
+            .as_ref()
+            .map_or(String::new(), |(at, what)| format!("; {} ago: {}", age(now - at), clean(what)));
+        format!(
+            "{}: {} desired, {} running, {} pending; {}{event}",
+            clean(&s.name),
+            s.desired,
+            s.running,
+            s.pending,
+            s.rollout
+        )
+    });
+    each(out, "tasks", &cluster.tasks, |t| {
+        let since = t.stopped.or(t.since).map_or("-".into(), |at| age(now - at));
+        let why = t.reason.as_deref().map_or(String::new(), |why| format!("  {}", clean(why)));
+        format!("{:<34} {:<14} {since:>7}{why}", clean(&t.id), t.status)
+    });
+    each(out, "instances", &cluster.instances, |i| {
+        let free = |n: Option<i32>| n.map_or("-".into(), |n| n.to_string());
+        let agent = if i.agent_connected { "" } else { "  AGENT NOT CONNECTED" };
+        format!(
+            "{:<20} {:<12} {:<10} {} running, {} pending; free {} CPU, {} MiB{agent}",
+            clean(&i.id),
+            i.kind.as_deref().unwrap_or("-"),
+            i.status,
+            i.running,
+            i.pending,
+            free(i.free_cpu),
+            free(i.free_memory)
+        )
+    });
+}
+
+fn scaling(out: &mut String, status: &Status) {
+    let Some(scaling) = &status.scaling else { return };
+    let now = status.at as i64;
+    each(out, "scaling", scaling, |s| {
+        let mut line =
+            format!("{} to {} tasks{}", s.least, s.most, if s.suspended { ", SUSPENDED" } else { "" });
+        for activity in &s.activities {
+            let ago = age(now - activity.at);
+            let _ = write!(line, "\n           {ago} ago: {} ({})", clean(&activity.what), activity.status);
+            let _ = write!(line, "\n             {}", clean(&activity.why));
+        }
+        line
+    });
+}
+
+fn changes(out: &mut String, status: &Status) {
+    let Some(changes) = &status.changes else { return };
+    each(out, "changes", changes, |c| {
+        format!("{}  {} {}  {}", clean(&c.time), clean(&c.who), clean(&c.status), clean(&c.why))
+    });
+}
+
+/// A heading before the first line, and not more than fit on a screen.
+fn each<T>(out: &mut String, heading: &str, told: &Told<Vec<T>>, line: impl Fn(&T) -> String) {
+    match told {
+        Told::CannotRead { cannot_read } => {
+            let _ = writeln!(out, "{heading:<10} cannot be read: {}", clean(cannot_read));
+        }
+        Told::Is(all) if all.is_empty() => {
+            let _ = writeln!(out, "{heading:<10} none");
+        }
+        Told::Is(all) => {
+            for (nth, one) in all.iter().take(TASKS).enumerate() {
+                let heading = if nth == 0 { heading } else { "" };
+                let _ = writeln!(out, "{heading:<10} {}", line(one));
+            }
+            if all.len() > TASKS {
+                let _ = writeln!(out, "{:<10} and {} more", "", all.len() - TASKS);
+            }
+        }
+    }
+}
+
+fn known<T>(told: &Told<T>, line: impl Fn(&T) -> String) -> String {
+    match told {
+        Told::Is(value) => line(value),
+        Told::CannotRead { cannot_read } => format!("cannot be read: {}", clean(cannot_read)),
+    }
+}
+
+fn is<T>(told: &Told<T>) -> Option<&T> {
+    match told {
+        Told::Is(value) => Some(value),
+        Told::CannotRead { .. } => None,
+    }
+}
+
+/// One line, no control characters, not too long.
+fn clean(text: &str) -> String {
+    let text = Printable(text).to_string();
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// With commas between thousands.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "-".into(),
+        Some(s) if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        Some(s) => format!("{s:.1} s"),
+    }
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..100 => format!("{} s", seconds.max(0)),
+        100..6_000 => format!("{} min", seconds / 60),
+        6_000..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([-5, 99, 100, 7000, 200_000].map(age), ["0 s", "99 s", "1 min", "1 h", "2 d"]);
+        assert_eq!([None, Some(0.0421), Some(2.25)].map(seconds), ["-", "42 ms", "2.2 s"]);
+    }
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line() {
+        assert!(!clean("a\nb\x1b[2J").contains(['\n', '\x1b']));
+        assert_eq!(clean(&"é".repeat(200)).chars().count(), WIDTH + 1);
+    }
+}

@@ -1,0 +1,265 @@
+//! `longshore status`: what it shows, and what it says of that which it may not read.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+mod common;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use common::pictures::{jpeg, picture};
+use common::process::{Process, longshore, run_aside, worker};
+use common::stage::Stage;
+use common::{LIMIT, unique, wait_for};
+use longshore::local::s3;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const FILTER: &str = "attribute:ecs.instance-type matches t2.*";
+
+/// Every AWS service that the command asks beside SQS.
+fn status(stage: &Stage, elsewhere: &str, arguments: &[&str]) -> Command {
+    let mut command = longshore();
+    command
+        .arg("status")
+        .args(arguments)
+        .env("AWS_ENDPOINT_URL", elsewhere)
+        .env("AWS_ENDPOINT_URL_SQS", &stage.world.endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
+        .env("AWS_MAX_ATTEMPTS", "1")
+        .env("LONGSHORE_QUEUE_URL", &stage.queue);
+    command
+}
+
+/// One look, as JSON; and the exit code.
+async fn look(stage: &Stage, elsewhere: &str, arguments: &[&str]) -> (Option<i32>, Value) {
+    let (code, out, errors) = run_aside(status(stage, elsewhere, &[arguments, &["--json"]].concat())).await;
+    (code, serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}\n{errors}")))
+}
+
+/// ECS and Application Auto Scaling as AWS answers; everything else is refused.
+#[derive(Clone, Default)]
+struct Control(Arc<Mutex<Vec<(String, Value)>>>);
+
+impl Control {
+    async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().fallback(post(answer)).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+
+    fn asked(&self, action: &str) -> Option<Value> {
+        self.0.lock().unwrap().iter().find(|(name, _)| name == action).map(|(_, input)| input.clone())
+    }
+}
+
+async fn answer(
+    State(control): State<Control>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> (StatusCode, String) {
+    let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
+    let action = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
+    control.0.lock().unwrap().push((action.clone(), input.clone()));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let stopped = input["desiredStatus"] == "STOPPED";
+    let output = match action.as_str() {
+        "ListServices" => json!({"serviceArns": ["arn:aws:ecs:us-east-1:1:service/fleet/worker"]}),
+        "DescribeServices" => json!({"services": [{
+            "serviceName": "worker", "desiredCount": 4, "runningCount": 3, "pendingCount": 1,
+            "deployments": [{"rolloutState": "IN_PROGRESS", "createdAt": now}],
+            "events": [{"createdAt": now - 30, "message": "(service worker) has started 1 tasks"}],
+        }]}),
+        "ListTasks" if stopped => json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/old"]}),
+        "ListTasks" => json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/new"]}),
+        "DescribeTasks" if input["tasks"][0].as_str().unwrap().ends_with("old") => json!({"tasks": [{
+            "taskArn": "arn:aws:ecs:us-east-1:1:task/fleet/old", "lastStatus": "STOPPED",
+            "startedAt": now - 900, "stoppedAt": now - 60, "stoppedReason": "Essential container in task exited",
+            "containers": [{"name": "worker", "exitCode": 137}],
+        }]}),
+        "DescribeTasks" => json!({"tasks": [{
+            "taskArn": "arn:aws:ecs:us-east-1:1:task/fleet/new", "lastStatus": "RUNNING", "startedAt": now - 5,
+            "containers": [{"name": "worker", "networkInterfaces": [{"privateIpv4Address": "127.0.0.1"}]}],
+        }]}),
+        "ListContainerInstances" if input["filter"] == FILTER => {
+            json!({"containerInstanceArns": ["arn:aws:ecs:us-east-1:1:container-instance/fleet/a"]})
+        }
+        "ListContainerInstances" => json!({"containerInstanceArns": []}),
+        "DescribeContainerInstances" => json!({"containerInstances": [{
+            "ec2InstanceId": "i-0a", "status": "ACTIVE", "agentConnected": false, "runningTasksCount": 2,
+            "pendingTasksCount": 0, "attributes": [{"name": "ecs.instance-type", "value": "t2.large"}],
+            "remainingResources": [{"name": "CPU", "integerValue": 512}, {"name": "MEMORY", "integerValue": 900}],
+        }]}),
+        "DescribeScalableTargets" => json!({"ScalableTargets": [{
+            "ServiceNamespace": "ecs", "ResourceId": "service/fleet/worker", "RoleARN": "arn:aws:iam::1:role/r",
+            "ScalableDimension": "ecs:service:DesiredCount", "MinCapacity": 0, "MaxCapacity": 10, "CreationTime": now,
+        }]}),
+        "DescribeScalingActivities" => json!({"ScalingActivities": [{
+            "ActivityId": "1", "ServiceNamespace": "ecs", "ResourceId": "service/fleet/worker",
+            "ScalableDimension": "ecs:service:DesiredCount", "Description": "Setting desired count to 4.",
+            "Cause": "monitor alarm backlog in state ALARM triggered policy backlog", "StartTime": now - 90,
+            "StatusCode": "Successful",
+        }]}),
+        _ => {
+            let refused = json!({"__type": "AccessDeniedException", "message": "not yours"});
+            return (StatusCode::BAD_REQUEST, refused.to_string());
+        }
+    };
+    (StatusCode::OK, output.to_string())
+}
+
+async fn free_address() -> String {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_shown_with_tasks_instances_and_scaling() {
+    let stage = Stage::new().await;
+    let control = Control::default();
+    let url = control.start().await;
+    let (_, status) = look(&stage, &url, &["--cluster", "fleet", "--filter", FILTER]).await;
+    let cluster = &status["cluster"];
+    let service = &cluster["services"][0];
+    assert_eq!(
+        (&service["desired"], &service["running"], &service["pending"]),
+        (&json!(4), &json!(3), &json!(1))
+    );
+    assert_eq!(service["rollout"], "IN_PROGRESS");
+    assert_eq!(cluster["tasks"][0]["status"], "RUNNING");
+    assert_eq!(cluster["tasks"][1]["reason"], "Essential container in task exited; worker: exit code 137");
+    assert_eq!(cluster["instances"][0]["kind"], "t2.large");
+    assert_eq!(control.asked("ListContainerInstances").unwrap()["filter"], FILTER);
+    assert_eq!(status["scaling"][0]["activities"][0]["what"], "Setting desired count to 4.");
+    assert_eq!((&status["scaling"][0]["least"], &status["scaling"][0]["most"]), (&json!(0), &json!(10)));
+
+    let (_, text, _) = run_aside(told_as_text(&stage, &url)).await;
+    for part in [
+        "worker: 4 desired, 3 running, 1 pending; IN_PROGRESS",
+        "worker: exit code 137",
+        "AGENT NOT CONNECTED",
+        "0 to 10 tasks",
+        "monitor alarm backlog in state ALARM",
+    ] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+}
+
+fn told_as_text(stage: &Stage, url: &str) -> Command {
+    status(stage, url, &["--cluster", "fleet", "--filter", FILTER])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
+    let stage = Stage::new().await;
+    stage.send("one").await;
+    let url = Control::default().start().await;
+    let (code, status) = look(&stage, &url, &["--worker", &free_address().await]).await;
+    assert_eq!(code, Some(1), "something could not be read");
+    assert_eq!(status["queue"], json!({"visible": 1, "in_flight": 0, "delayed": 0}));
+    assert_eq!(status["dead_letters"]["visible"], 0);
+    assert!(status["oldest_seconds"]["cannot_read"].is_string(), "{status}");
+    let worker = status["workers"].as_object().unwrap().values().next().unwrap();
+    assert!(worker["cannot_read"].as_str().unwrap().contains("no answer"), "{status}");
+    assert!(status.get("cluster").is_none(), "nobody asked for one: {status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_tell_their_rates_and_watching_goes_on_until_it_is_interrupted() {
+    let stage = Stage::new().await;
+    let address = free_address().await;
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+    process.wait_for_line("started", LIMIT);
+    let url = Control::default().start().await;
+    let mut command = status(&stage, &url, &["--worker", &address, "--watch", "--every", "1", "--json"]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["workers"][&address]["per_second"], Value::Null, "nothing to compare with yet");
+    let etag = stage.upload("a.jpg", jpeg(&picture(300, 200))).await;
+    stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
+    let worker = std::iter::repeat_with(&mut next)
+        .map(|status| status["workers"][&address].clone())
+        .find(|worker| worker["done"] == 1)
+        .unwrap();
+    assert!(worker["per_second"].as_f64().unwrap() > 0.0, "{worker}");
+    assert!(worker["p99_seconds"].as_f64().unwrap() > 0.0, "{worker}");
+    assert_eq!(worker["ready"], true, "{worker}");
+    let interrupted = Command::new("kill").args(["-s", "INT", &watching.id().to_string()]).status();
+    assert!(interrupted.unwrap().success());
+    assert_eq!(tokio::task::spawn_blocking(move || watching.wait()).await.unwrap().unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_changes_are_shown_and_stay_in_their_queue() {
+    let stage = Stage::new().await;
+    let queue = stage.world.sqs.create_queue().queue_name(unique("changes")).send().await.unwrap();
+    let queue = queue.queue_url.unwrap();
+    let event = json!({
+        "id": "e1", "time": "2026-01-01T00:00:00Z", "detail-type": "ECS Task State Change",
+        "detail": {"taskArn": "arn:aws:ecs:us-east-1:1:task/c/abc", "lastStatus": "STOPPED",
+            "stoppedReason": "Scaling activity", "containers": []},
+    });
+    stage.world.sqs.send_message().queue_url(&queue).message_body(event.to_string()).send().await.unwrap();
+    let url = Control::default().start().await;
+    let changes = wait_for("state change", LIMIT, || async {
+        let (_, status) = look(&stage, &url, &["--changes-url", &queue]).await;
+        (status["changes"] != json!([])).then(|| status["changes"].clone())
+    })
+    .await;
+    assert_eq!(changes[0]["who"], "task abc");
+    assert_eq!(changes[0]["why"], "Scaling activity");
+    let (visible, hidden) = stage.depth(&queue).await;
+    assert_eq!(visible + hidden, 1, "looking takes nothing away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_before_anything_is_asked() {
+    let (code, _, errors) = run_aside({
+        let mut command = longshore();
+        command.args(["status"]);
+        command
+    })
+    .await;
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("--queue-url is missing"), "{errors}");
+}
+
+/// ECS as somebody else wrote it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_another_server_is_shown() {
+    let stage = Stage::new().await;
+    if !stage.world.external {
+        println!("NOT RUN against the embedded servers: they have no ECS");
+        return;
+    }
+    let ecs = aws_sdk_ecs::Client::from_conf(
+        aws_sdk_ecs::Config::builder()
+            .behavior_version(aws_sdk_ecs::config::BehaviorVersion::latest())
+            .region(aws_sdk_ecs::config::Region::new("us-east-1"))
+            .endpoint_url(&stage.world.endpoint)
+            .credentials_provider(common::credentials())
+            .build(),
+    );
+    let cluster = unique("fleet");
+    ecs.create_cluster().cluster_name(&cluster).send().await.unwrap();
+    let container =
+        aws_sdk_ecs::types::ContainerDefinition::builder().name("w").image("i").memory(64).build();
+    let family = unique("family");
+    ecs.register_task_definition().family(&family).container_definitions(container).send().await.unwrap();
+    let service = ecs.create_service().cluster(&cluster).service_name("worker").task_definition(&family);
+    service.desired_count(2).send().await.unwrap();
+    let endpoint = stage.world.endpoint.clone();
+    let (_, status) = look(&stage, &endpoint, &["--cluster", &cluster]).await;
+    assert_eq!(status["cluster"]["services"][0]["desired"], 2, "{status}");
+    assert!(status["cluster"]["tasks"].is_array() && status["cluster"]["instances"].is_array(), "{status}");
+}
