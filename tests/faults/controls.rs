@@ -4,6 +4,7 @@ use crate::harness::picture::{self, MADE};
 use crate::harness::scenario::{eventually, nowhere};
 use crate::harness::{Expected, Fate, Fault, Operation, PATIENCE, Scenario, Upload, on};
 use crate::resources;
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -209,6 +210,44 @@ async fn hoarding_of_what_is_given_back_is_noticed() {
     }
     let told = broken(&scenario).await;
     assert!(told.contains("3 messages in work"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn meddling_with_what_was_lost_is_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
+    scenario.upload("l.jpg").await;
+    let receipt = take(&scenario, &client).await;
+    // By somebody else.
+    delete(&scenario, &scenario.stage.world.sqs, &receipt).await;
+    let renew = async || {
+        let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id("0").receipt_handle(&receipt);
+        let entry = entry.visibility_timeout(6).build().unwrap();
+        let change = client.change_message_visibility_batch().queue_url(&scenario.stage.queue);
+        let failed = change.entries(entry).send().await.unwrap().failed;
+        assert_eq!(failed.len(), 1, "it is deleted");
+    };
+    renew().await;
+    let told = broken(&scenario).await;
+    assert!(!told.contains("though the message was let go"), "{told}");
+    renew().await;
+    let told = broken(&scenario).await;
+    assert!(told.contains("though the message was let go"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_and_counts_that_do_not_add_up_are_noticed() {
+    let scenario = Scenario::new().await;
+    let rogue = scenario.worker("rogue").await;
+    assert_eq!(broken(&scenario).await, "");
+    rogue.farewell("thread 'main' panicked at src/main.rs:1:1:");
+    rogue.farewell(
+        r#"{"message": "stopped", "received": 3, "deleted": 1, "dead_lettered": 0, "retried": 0, "released": 1,
+            "ownership_lost": 0, "still_held": 0}"#,
+    );
+    let told = broken(&scenario).await;
+    assert!(told.contains("panicked") && told.contains("do not add up"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

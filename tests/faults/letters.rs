@@ -1,8 +1,10 @@
 //! Messages that can never work: where they go, what is told of them, and what is not.
 
 use crate::harness::ecs::{Agent, Role};
-use crate::harness::{Expected, Fault, Operation, PATIENCE, Scenario, on};
-use aws_sdk_sqs::types::QueueAttributeName;
+use crate::harness::{Expected, Fault, Operation, PATIENCE, Scenario, Upload, on};
+use aws_sdk_sqs::types::{
+    MessageSystemAttributeNameForSends as Sends, MessageSystemAttributeValue, QueueAttributeName,
+};
 use longshore::local::s3;
 use serde_json::json;
 use std::sync::Arc;
@@ -46,6 +48,34 @@ async fn dead_letters_tell_why_and_hold_no_secrets() {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_go_on_in_the_log_and_in_dead_letters() {
+    const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let traced = async |upload: &Upload| {
+        let value = MessageSystemAttributeValue::builder().data_type("String").string_value(TRACE).build();
+        let body = scenario.stage.message(&[scenario.record(upload)]);
+        let send =
+            scenario.stage.world.sqs.send_message().queue_url(&scenario.stage.queue).message_body(body);
+        let send = send.message_system_attributes(Sends::AwsTraceHeader, value.unwrap());
+        send.send().await.unwrap();
+    };
+    let bad = scenario.put_bytes("bad.jpg", b"no picture".to_vec(), Expected::Rejected("not-an-image")).await;
+    let good = scenario.put("good.jpg").await;
+    traced(&bad).await;
+    traced(&good).await;
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let letter = log.find(|e| e.call.operation == Operation::Send).unwrap();
+    let header = &letter.call.json["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"];
+    assert_eq!(header, TRACE, "{}", letter.call.json);
+    let lines = worker.lines();
+    let linked = |key: &str| lines.iter().any(|l| l.contains(key) && l.contains(TRACE));
+    assert!(linked("bad.jpg") && linked("good.jpg"), "{}", worker.tail());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,6 +193,73 @@ async fn redelivered_while_it_runs() {
     assert_eq!(deletes, [newest.receipt.as_str()], "deleted with the newest handle, and with no other");
 }
 
+/// Another worker has done it and deleted it: nothing is said of it any more, and no delete is claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_lost_to_another() {
+    let scenario = Scenario::new().await;
+    let (a, b) = (scenario.worker("a").await, scenario.worker("b").await);
+    // With its only place taken, it cannot be the one that receives the message again.
+    a.set("LONGSHORE_CONCURRENCY", "1");
+    let slow = a.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(18)));
+    let unrenewed = a.proxy.fault(on([Operation::ChangeVisibility]), Fault::Refuse(500, "InternalError"));
+    scenario.upload("l.jpg").await;
+    a.started().await;
+    scenario.until("a slow download", PATIENCE, || slow.applied() == 1).await;
+    b.started().await;
+    scenario.until_empty(PATIENCE).await;
+    unrenewed.end();
+    let told = a.idle(PATIENCE).await.unwrap();
+    let count = |name: &str| told[&format!("longshore_messages_{name}_total")];
+    assert_eq!((count("ownership_lost"), count("deleted"), count("received")), (1.0, 0.0, 1.0));
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    let deletes = |name: &str| log.count(|e| e.worker == name && e.call.operation == Operation::Delete);
+    assert_eq!((deletes("a"), deletes("b")), (0, 1), "who has done it deletes it");
+}
+
+/// The identity of the counters would hold if nothing was ever counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_tell_what_happened() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    // As often as the SDK tries: one try of the worker's.
+    let again = on([Operation::GetObject]).key("again.jpg").nth(..=3);
+    worker.proxy.fault(again, Fault::Refuse(500, "InternalError"));
+    scenario.upload_many("c", 5).await;
+    scenario.upload("again.jpg").await;
+    let gone = scenario.upload("gone.jpg").await;
+    scenario.delete_source(&gone).await;
+    for n in 0..2 {
+        let bytes = b"no picture".to_vec();
+        scenario.upload_bytes(&format!("bad{n}.jpg"), bytes, Expected::Rejected("not-an-image")).await;
+    }
+    worker.started().await;
+    scenario.until_empty(PATIENCE).await;
+    worker.idle(PATIENCE).await.unwrap();
+    let (_, text) = worker.ask("/metrics").await.unwrap();
+    for (series, wanted) in [
+        ("longshore_messages_received_total", 10),
+        ("longshore_messages_deleted_total", 7),
+        ("longshore_messages_dead_lettered_total", 2),
+        ("longshore_messages_retried_total", 1),
+        ("longshore_messages_ownership_lost_total", 0),
+        ("longshore_messages_redelivered_total", 0),
+        ("longshore_messages_in_flight", 0),
+    ] {
+        let told = crate::harness::metrics::sums(&text)[series];
+        assert_eq!(told, f64::from(wanted), "{series} in\n{text}");
+    }
+    for line in [
+        r#"longshore_records_total{outcome="done"} 6"#,
+        r#"longshore_records_total{outcome="gone"} 1"#,
+        r#"longshore_records_total{outcome="retry"} 1"#,
+        r#"longshore_records_total{outcome="rejected",reason="not-an-image"} 2"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+    }
+    scenario.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn back_off_ladder_across_a_restart() {
     let scenario = Scenario::new().await;

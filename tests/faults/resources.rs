@@ -171,7 +171,16 @@ async fn one_picture_too_large_for_the_budget() {
     let look = look.message_attribute_names("All").visibility_timeout(0).send().await.unwrap();
     let attributes = look.messages()[0].message_attributes().unwrap();
     let detail = attributes["longshore.detail"].string_value().unwrap();
-    let numbers = detail.split(|c: char| !c.is_ascii_digit()).filter(|n| n.len() > 3).count();
-    assert!(numbers >= 2, "both numbers: {detail}");
+    let number = |after: &str| -> u64 {
+        let (_, rest) = detail.split_once(after).unwrap_or_else(|| panic!("no {after:?} in {detail}"));
+        rest.split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap_or_else(|_| panic!("no number after {after:?} in {detail}"))
+    };
+    // Two thirds of the budget are for pixels, but for what the pool keeps.
+    let (takes, has) = (number("takes up to "), number("more than the "));
+    assert!(takes > 100 << 20 && has < 67 << 20 && has > 40 << 20, "both numbers: {detail}");
     scenario.finish().await;
 }

@@ -65,6 +65,28 @@ async fn stalled_bodies() {
     spoilt_twice(Fault::Stall(200, Duration::from_secs(120))).await;
 }
 
+/// Slower than a lease lasts, but it comes: it is waited for, and nobody else gets the message meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let upload = scenario.put("slow.jpg").await;
+    let bytes = scenario.stage.get(&scenario.stage.input, "slow.jpg").await.unwrap().bytes.len();
+    let visibility = usize::try_from(worker.visibility()).unwrap();
+    let slow = Fault::Bandwidth(bytes / (2 * visibility));
+    let slow = worker.proxy.fault(on([Operation::GetObject]), slow);
+    scenario.announce(&upload).await;
+    worker.started().await;
+    let log = scenario.log.clone();
+    scenario.finish().await;
+    assert_eq!(slow.applied(), 1, "read once");
+    let read = log.find(|e| e.call.operation == Operation::GetObject).unwrap();
+    let took = read.ended.unwrap().saturating_sub(read.at).as_secs();
+    assert!(took > worker.visibility(), "it took {took} s");
+    let deliveries = log.exchanges().iter().flat_map(|e| e.messages.clone()).count();
+    assert_eq!(deliveries, 1, "in one delivery");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_stay_truncated_are_never_rejected() {
     let scenario = Scenario::with_receives(5).await;

@@ -172,7 +172,7 @@ pub fn lets_go(visibility: Option<u64>, terms: &Terms) -> bool {
     visibility == Some(0) || (!terms.capped && visibility != Some(terms.visibility))
 }
 
-/// No change of visibility or delete after a confirmed delete or release.
+/// No change of visibility or delete after a confirmed delete or release, or the loss of a message.
 fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
     let mut ended: HashMap<(&str, &str, u64), Duration> = HashMap::new();
     let mut broken = Vec::new();
@@ -194,7 +194,9 @@ fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
             // a good part of that, nobody can say whether it came in time.
             let took = exchange.ended.unwrap_or(exchange.at).saturating_sub(exchange.at);
             let in_time = took < Duration::from_secs(terms.visibility) / 30;
-            if ends && in_time && exchange.confirmed() && exchange.done.contains(&entry.id) {
+            // Whoever is told that a message is not his any more has no say in it.
+            let ends = ends && exchange.done.contains(&entry.id) || exchange.lost.contains(&entry.id);
+            if ends && in_time && exchange.confirmed() {
                 ended.insert(name, exchange.ended.unwrap_or(exchange.at));
             }
         }

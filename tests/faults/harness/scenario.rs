@@ -132,10 +132,15 @@ impl Scenario {
 
     /// Stores anything, and tells the queue of it.
     pub async fn upload_bytes(&self, key: &str, bytes: Vec<u8>, expected: Expected) -> Upload {
-        let number = self.next.fetch_add(1, Ordering::SeqCst);
-        let upload = self.store(key, number, bytes, expected).await;
+        let upload = self.put_bytes(key, bytes, expected).await;
         self.announce(&upload).await;
         upload
+    }
+
+    /// Stores anything; the queue is not told yet.
+    pub async fn put_bytes(&self, key: &str, bytes: Vec<u8>, expected: Expected) -> Upload {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        self.store(key, number, bytes, expected).await
     }
 
     async fn store(&self, key: &str, number: u32, bytes: Vec<u8>, expected: Expected) -> Upload {
