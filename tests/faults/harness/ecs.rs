@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 /// Whoever reads so much would read for ever; this machine's memory is not to be the proof.
 pub const FOR_EVER: u64 = 256 << 20;
+/// What has no end consists of these.
 pub const BLANKS: &[u8] = &[b' '; 64 << 10];
 
 /// How the endpoint for task protection behaves.

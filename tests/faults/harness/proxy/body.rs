@@ -3,6 +3,7 @@
 use super::super::ecs::{BLANKS, FOR_EVER};
 use super::Abort;
 use super::rule::Fault;
+use crate::harness::ecs::{BLANKS, FOR_EVER};
 use crate::harness::log::Log;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};

@@ -4,7 +4,7 @@
 //! that talks to the server runs in a task of its own. That is what makes lost replies dangerous.
 
 mod answer;
-pub mod body;
+mod body;
 pub mod call;
 pub mod rule;
 mod socket;
