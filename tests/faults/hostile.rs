@@ -66,6 +66,30 @@ async fn hostile_bodies() {
     scenario.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_never_become_local_paths() {
+    let scenario = Scenario::new().await;
+    let worker = scenario.worker("w").await;
+    let root = tempfile::tempdir().unwrap();
+    let inside = root.path().join("a/b/c/d");
+    std::fs::create_dir_all(&inside).unwrap();
+    worker.live_in(&inside);
+    let absolute = format!("{}/absolute.jpg", root.path().display());
+    for key in ["../../up.jpg", "..\\..\\back.jpg", "~/home.jpg", "./here.jpg", &absolute] {
+        scenario.upload(key).await;
+    }
+    worker.started().await;
+    scenario.finish().await;
+    let mut folders = vec![root.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(path.is_dir(), "{} was written", path.display());
+            folders.push(path);
+        }
+    }
+}
+
 async fn send(scenario: &Scenario, bodies: &[String]) {
     let sqs = &scenario.stage.world.sqs;
     let batches = stream::iter(bodies.chunks(10).map(|chunk| async move {

@@ -15,6 +15,7 @@ use longshore::local::s3;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Worker {
     settings: Mutex<BTreeMap<String, String>>,
     /// Memory that its next life may take, in KiB.
     limit: Mutex<Option<u64>>,
+    /// Where its next life begins, and has its home.
+    folder: Mutex<Option<PathBuf>>,
     process: Arc<Mutex<Option<Process>>>,
     /// The log of all lives.
     lines: Arc<Mutex<Vec<String>>>,
@@ -73,6 +76,7 @@ impl Worker {
             shim: Shim::new(),
             settings: Mutex::new(settings),
             limit: Mutex::default(),
+            folder: Mutex::default(),
             process: Arc::default(),
             lines: Arc::default(),
             log: log.clone(),
@@ -124,6 +128,12 @@ impl Worker {
         self
     }
 
+    /// What its next life stores by a name of its own would be stored in here.
+    pub fn live_in(&self, folder: &Path) -> &Self {
+        *lock(&self.folder) = Some(folder.to_owned());
+        self
+    }
+
     /// Begins a new life.
     pub fn start(&self) {
         let mut command = longshore();
@@ -138,6 +148,9 @@ impl Worker {
             }
         }
         command.arg("work").envs(lock(&self.settings).iter());
+        if let Some(folder) = &*lock(&self.folder) {
+            command.current_dir(folder).env("HOME", folder).env("TMPDIR", folder);
+        }
         let life = self.proxy.next_life();
         *lock(&self.told) = None;
         self.log.event(format!("{}: start, life {life}", self.name));
