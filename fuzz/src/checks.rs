@@ -106,7 +106,14 @@ pub fn render(bytes: &[u8], pick: u16) {
             ..Limits::default()
         },
     };
+    let bound = render::memory_bound(bytes, &settings);
+    let before = start_counting();
     let rendered = USED.with_borrow_mut(|used| render_with(bytes, &settings, &mut used.1));
+    let most = most_since(before) as u64;
+    match &bound {
+        Ok(bound) => assert!(most <= *bound, "rendering took {most} bytes, its bound is {bound}"),
+        Err(rejection) => assert!(rendered.is_err(), "rendered, though {rejection}"),
+    }
     match &rendered {
         Ok(rendered) => check_renditions(&settings, rendered),
         Err(rejection) => assert_ne!(rejection.reason, Reason::EngineFault, "{rejection}"),

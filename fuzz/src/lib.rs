@@ -14,7 +14,7 @@
 //! | --- | --- | --- |
 //! | `decoder` | any bytes | [`checks::decoder`]: sizes, memory, damage, the same on every processor |
 //! | `structure` | a valid file with its markers, tables and scans [changed](damage) | the same |
-//! | `render` | any bytes | [`checks::render`]: every rendition is read by two other decoders |
+//! | `render` | any bytes | [`checks::render`]: every rendition is read by two other decoders; memory |
 //! | `simd` | sizes, samples, options | [`checks::simd`]: the portable code makes the same bytes |
 //!
 //! The last is there for the `unsafe` calls in the engine's `simd` modules: each leads to safe code that

@@ -163,5 +163,41 @@ fn others() -> Vec<Vec<u8>> {
             }
         }
     }
+    files.extend(extended(&rgba, &rgb));
     files
+}
+
+/// WebP files with more than a picture (RFC 9649, 2.7): a profile and an orientation, an animation, lossless
+/// transparency of a lossy picture.
+fn extended(rgba: &DynamicImage, rgb: &DynamicImage) -> Vec<Vec<u8>> {
+    let stream = |image: &DynamicImage| {
+        let mut bytes = Vec::new();
+        image
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::WebP)
+            .expect("a kind of pixel that WebP has");
+        // After RIFF, WEBP and the chunk's header.
+        let size = u32::from_le_bytes(bytes[16..20].try_into().expect("four bytes")) as usize;
+        bytes[20..20 + size].to_vec()
+    };
+    let chunk = |name: &[u8; 4], data: &[u8]| {
+        [&name[..], &(data.len() as u32).to_le_bytes(), data, &[0][..data.len() % 2]].concat()
+    };
+    let size = [rgba.width() as u8 - 1, 0, 0, rgba.height() as u8 - 1, 0, 0];
+    let file = |flags: u8, chunks: &[Vec<u8>]| {
+        let chunks = [chunk(b"VP8X", &[&[flags, 0, 0, 0], &size[..]].concat()), chunks.concat()].concat();
+        chunk(b"RIFF", &[b"WEBP", &chunks[..]].concat())
+    };
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let p3 = ColorProfile::new_display_p3().encode().expect("a profile");
+    let frame = [&[0; 6], &size[..], &[0; 4], &chunk(b"VP8L", &stream(rgba))].concat();
+    // A key frame (RFC 6386, 9.1) with nothing but zeros in its partitions, of which the first has 32 bytes.
+    let key_frame = [0x10, 0x04, 0, 0x9D, 0x01, 0x2A, size[0] + 1, 0, size[3] + 1, 0];
+    let lossy = chunk(b"VP8 ", &[&key_frame[..], &[0; 70]].concat());
+    // Without the stream's own header.
+    let alpha = chunk(b"ALPH", &[&[1], &stream(rgb)[5..]].concat());
+    vec![
+        file(0x28, &[chunk(b"ICCP", &p3), chunk(b"VP8L", &stream(rgb)), chunk(b"EXIF", exif)]),
+        file(0x02, &[chunk(b"ANIM", &[0; 6]), chunk(b"ANMF", &frame), chunk(b"ANMF", &frame)]),
+        file(0x10, &[alpha, lossy]),
+    ]
 }
