@@ -312,20 +312,21 @@ fn many_codes(groups: u32, place: Place) -> Vec<u8> {
     let mut bits = Bits::default();
     if place != Place::Alpha {
         // Signature; width and height less one; no transparency; version.
-        [(8, 0x2F), (14, 15), (14, 15), (1, 0), (3, 0)].map(|(count, value)| bits.put(count, value));
+        bits.all(&[(8, 0x2F), (14, 15), (14, 15), (1, 0), (3, 0)]);
     }
     let one = |bits: &mut Bits, symbol: u32| {
         // Simple, of one symbol of 8 bits.
-        [(1, 1), (1, 0), (1, 1), (8, symbol)].map(|(count, value)| bits.put(count, value));
+        bits.all(&[(1, 1), (1, 0), (1, 1), (8, symbol)]);
     };
     // No transforms; a cache of 2,048 colours; an entropy image of blocks of 4 by 4, itself without a cache:
-    [(1, 0), (1, 1), (4, 11), (1, 1), (3, 0), (1, 0)].map(|(count, value)| bits.put(count, value));
+    bits.all(&[(1, 0), (1, 1), (4, 11), (1, 1), (3, 0), (1, 0)]);
     // all of it is the number of the last group, as green and red.
-    [(groups - 1) & 255, (groups - 1) >> 8, 0, 0, 0].map(|symbol| one(&mut bits, symbol));
+    for symbol in [(groups - 1) & 255, (groups - 1) >> 8, 0, 0, 0] {
+        one(&mut bits, symbol);
+    }
     for _ in 0..groups {
         // Not simple; 15 lengths of the code of code lengths, of which only that for 11 is not 0; 2,048 codes.
-        [(1, 0), (4, 11), (21, 0), (21, 0), (3, 1), (1, 1), (3, 5), (12, 2046)]
-            .map(|(count, value)| bits.put(count, value));
+        bits.all(&[(1, 0), (4, 11), (21, 0), (21, 0), (3, 1), (1, 1), (3, 5), (12, 2046)]);
         (0..4).for_each(|_| one(&mut bits, 0));
     }
     // Pixels: symbol 0, that is green of 0, whichever group.
@@ -373,6 +374,10 @@ struct Bits {
 }
 
 impl Bits {
+    fn all(&mut self, values: &[(usize, u32)]) {
+        values.iter().for_each(|&(count, value)| self.put(count, value));
+    }
+
     fn put(&mut self, count: usize, value: u32) {
         for bit in 0..count {
             if self.used % 8 == 0 {

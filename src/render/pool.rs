@@ -139,8 +139,10 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{IccMode, Limits};
+    use super::super::{IccMode, Limits, spec};
     use super::*;
+    use std::collections::HashSet;
+    use std::thread::ThreadId;
     use std::time::Duration;
 
     /// Takes until it is told.
@@ -149,6 +151,69 @@ mod tests {
     impl Drop for Slow {
         fn drop(&mut self) {
             let _ = self.0.recv();
+        }
+    }
+
+    /// What is in work, seen from what the orders hold.
+    #[derive(Default)]
+    struct Seen {
+        now: usize,
+        most: usize,
+        threads: HashSet<ThreadId>,
+    }
+
+    /// Keeps its thread until it is told.
+    struct Watched {
+        seen: watch::Sender<Seen>,
+        told: Arc<Mutex<mpsc::Receiver<()>>>,
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.seen.send_modify(|seen| {
+                seen.now += 1;
+                seen.most = seen.most.max(seen.now);
+                seen.threads.insert(std::thread::current().id());
+            });
+            let _ = self.told.lock().unwrap().recv();
+            self.seen.send_modify(|seen| seen.now -= 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_pictures_as_threads_are_in_work_at_once_and_no_more() {
+        let mut picture = Vec::new();
+        let encoder = jpeg_encoder::Encoder::new(&mut picture, 80);
+        encoder.encode(&[7; 40 * 30], 40, 30, jpeg_encoder::ColorType::Luma).unwrap();
+        let specs = spec::parse("a=16x16").unwrap();
+        let settings = Arc::new(Settings { specs, icc: IccMode::Srgb, limits: Limits::default() });
+        for threads in [1, 3] {
+            let pool = Pool::new(threads, 64 << 20).unwrap();
+            let (go_on, told) = mpsc::channel();
+            let (seen, told) = (watch::Sender::new(Seen::default()), Arc::new(Mutex::new(told)));
+            let mut orders = tokio::task::JoinSet::new();
+            for _ in 0..4 * threads {
+                let (pool, bytes, settings) = (pool.clone(), picture.clone(), Arc::clone(&settings));
+                let held = Watched { seen: seen.clone(), told: Arc::clone(&told) };
+                orders.spawn(async move { pool.render(bytes, settings, held).await });
+            }
+            let mut look = seen.subscribe();
+            let all = look.wait_for(|seen| seen.now >= threads);
+            drop(
+                tokio::time::timeout(Duration::from_secs(60), all)
+                    .await
+                    .expect("one for each thread")
+                    .unwrap(),
+            );
+            // Time for one more than there may be.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            (0..4 * threads).for_each(|_| go_on.send(()).unwrap());
+            for answer in orders.join_all().await {
+                assert_eq!(answer.unwrap().renditions.len(), 1);
+            }
+            let seen = seen.borrow();
+            assert_eq!((seen.most, seen.threads.len()), (threads, threads), "one picture, one thread");
+            assert!(!seen.threads.contains(&std::thread::current().id()));
         }
     }
 
