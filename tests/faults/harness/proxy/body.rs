@@ -1,6 +1,5 @@
 //! The body of a reply on its way to the client: whole, cut, stalled, slow; and whether it got there.
 
-use super::super::ecs::{BLANKS, FOR_EVER};
 use super::Abort;
 use super::rule::Fault;
 use crate::harness::ecs::{BLANKS, FOR_EVER};
