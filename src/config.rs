@@ -4,7 +4,7 @@
 mod values;
 mod work;
 
-pub use values::parse_time;
+pub use values::{Secret, parse_time};
 pub use work::{Config, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;

@@ -4,6 +4,10 @@
 //! EventBridge → SQS). They differ in one trap: the first three form-encode the key, EventBridge
 //! gives it raw.
 
+mod write;
+
+pub use write::body_for;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::cmp::Ordering;

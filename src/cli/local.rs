@@ -1,5 +1,6 @@
 //! `longshore local`: the service, on servers inside this process.
 
+mod page;
 mod pictures;
 mod table;
 
@@ -39,6 +40,13 @@ pub struct Args {
     /// it, so keep it on loopback.
     #[arg(long, env = "LONGSHORE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Address of the page, health and metrics, or `off`. [default: 127.0.0.1:9464, or a free port if that
+    /// is taken]
+    #[arg(long, env = "LONGSHORE_ADMIN_ADDR", value_name = "ADDRESS")]
+    admin_addr: Option<String>,
+    /// What must be known to see the page and the metrics: 16 characters or more. [default: none]
+    #[arg(long, env = "LONGSHORE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
     /// How many messages are in work at once. [default: twice the render threads]
     #[arg(long, env = "LONGSHORE_CONCURRENCY", value_name = "COUNT")]
     concurrency: Option<String>,
@@ -84,7 +92,8 @@ fn read(args: &Args) -> Result<(Config, usize), Vec<String>> {
         concurrency: args.concurrency.clone(),
         // At the end the parked receive is awaited: nobody wants to sit through a long one.
         wait_time: Some("1s".into()),
-        admin_addr: Some("off".into()),
+        admin_addr: args.admin_addr.clone(),
+        admin_token: args.admin_token.clone(),
         // With a region here the caller's own AWS_REGION does not matter.
         region: Some(crate::local::REGION.into()),
         log_format: args.log_format.clone(),
@@ -136,6 +145,9 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     let (reports, inbox) = mpsc::unbounded_channel();
     let worker = work::build(&config, &made.connection, shutdown.clone(), Some(reports)).await;
     let worker = worker.map_err(|e| Error::new(format!("cannot start a thread: {e}")))?;
+    if let Some(page) = page::serve(&args, &config, &made, &worker, shutdown.clone()).await? {
+        println!("The page is {page}");
+    }
     let worker = tokio::spawn(worker.run());
     if args.serve {
         print_endpoints(&servers, &made, started);

@@ -16,6 +16,7 @@ mod render;
 mod settings;
 #[cfg(feature = "status")]
 mod status;
+mod told;
 mod work;
 
 pub use settings::{RenderArgs, WorkArgs};

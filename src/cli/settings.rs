@@ -109,13 +109,24 @@ pub struct WorkArgs {
     #[arg(long, env = "LONGSHORE_PROFILE", value_name = "NAME", help_heading = "AWS")]
     pub profile: Option<String>,
 
-    /// Address of the health endpoint, or `off`. [default: 127.0.0.1:9464]
+    /// Address of health, metrics and the page, or `off`. Beyond loopback the page takes a token.
+    /// [default: 127.0.0.1:9464]
     #[arg(long, env = "LONGSHORE_ADMIN_ADDR", value_name = "ADDRESS", help_heading = "Telling")]
     pub admin_addr: Option<String>,
     /// Namespace in CloudWatch that metrics are published to once a minute, as lines in the embedded metric
     /// format on standard output; or `off`. [default: off]
     #[arg(long, env = "LONGSHORE_EMF_NAMESPACE", value_name = "NAME", help_heading = "Telling")]
     pub emf_namespace: Option<String>,
+    /// What must be known to see the page and the metrics: 16 characters or more. Health needs none.
+    /// [default: none]
+    #[arg(
+        long,
+        env = "LONGSHORE_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Telling"
+    )]
+    pub admin_token: Option<String>,
     /// Log lines as `json` or `text`. [default: text on a terminal, json elsewhere]
     #[arg(long, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT", help_heading = "Telling")]
     pub log_format: Option<String>,

@@ -1,16 +1,18 @@
 //! `longshore work`: puts the parts together and runs until told to stop.
 
-use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured};
+use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured, told};
 use crate::aws::{Clients, Connection};
 use crate::config::Config;
 use crate::job::Context;
 use crate::ops::admin::Admin;
 use crate::ops::emf::Emf;
+use crate::ops::page::{Access, Page, Told};
 use crate::ops::{Metrics, Phase, Shutdown, admin, logs};
 use crate::queue::{DeadLetters, Keeper, Queue};
 use crate::render::Pool;
 use crate::store::Store;
 use crate::worker::{Report, Worker};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -41,7 +43,7 @@ pub fn run(args: &Args) -> u8 {
             Ok(shutdown) => shutdown,
             Err(e) => return failed(&format!("cannot handle signals: {e}")),
         };
-        serve(&config, shutdown).await
+        serve(&config, told::settings(&["work"], &config), shutdown).await
     });
     // A picture that was given back may still be in the pool; nobody waits for it.
     runtime.shutdown_background();
@@ -53,7 +55,7 @@ fn failed(line: &str) -> u8 {
     FAILED
 }
 
-async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
+async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
     let listener = match config.admin_addr {
         None => None,
         Some(address) => match TcpListener::bind(address).await {
@@ -69,10 +71,14 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         Ok(worker) => worker,
         Err(e) => return failed(&format!("cannot start a thread: {e}")),
     };
-    let told = worker.admin();
-    tokio::spawn(publish(told.clone(), shutdown.clone()));
+    let admin = worker.admin();
+    tokio::spawn(publish(admin.clone(), shutdown.clone()));
+    let mut page_at = None;
     if let Some(listener) = listener {
-        tokio::spawn(admin::serve(listener, told.clone(), shutdown));
+        let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        page_at = Some(format!("http://{address}/"));
+        let page = page(config, admin.queue.clients(), settings, address.ip());
+        tokio::spawn(admin::serve(listener, admin.clone(), page, shutdown));
     }
     let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
     info!(
@@ -82,10 +88,11 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
         concurrency = config.concurrency,
         render_threads = config.render.threads,
         renditions = renditions.join("; "),
+        admin = page_at,
         "started"
     );
     let ended = worker.run().await;
-    told.publish();
+    admin.publish();
     match ended {
         Ok(farewell) => {
             let c = farewell.counts;
@@ -109,12 +116,24 @@ async fn serve(config: &Config, shutdown: Shutdown) -> u8 {
 /// Metrics go to CloudWatch this often, which keeps them by the minute.
 const PUBLISHED_EVERY: Duration = Duration::from_secs(60);
 
-async fn publish(told: Admin, shutdown: Shutdown) {
+async fn publish(admin: Admin, shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = shutdown.reached(Phase::Leaving) => return,
-            () = tokio::time::sleep(PUBLISHED_EVERY) => told.publish(),
+            () = tokio::time::sleep(PUBLISHED_EVERY) => admin.publish(),
         }
+    }
+}
+
+/// The page of a worker, on the address that is listened on.
+pub fn page(config: &Config, clients: &Clients, settings: Vec<Told>, address: IpAddr) -> Page {
+    let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    Page {
+        access: Access::new(config.admin_token.as_ref(), address),
+        settings: Arc::new(settings),
+        dead_letters: Arc::new(dead_letters),
+        #[cfg(feature = "local")]
+        studio: None,
     }
 }
 

@@ -1,11 +1,28 @@
 //! Values out of text, with mistakes collected instead of thrown.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A setting that is absent or empty counts as not given.
 pub fn present(value: &Option<String>) -> Option<&str> {
     value.as_deref().map(str::trim).filter(|v| !v.is_empty())
+}
+
+/// A value that no log line, page or debug output may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 /// Reads settings and remembers what was wrong with them.
@@ -34,7 +51,7 @@ impl Reader {
 
     pub fn whole<T>(&mut self, flag: &str, value: &Option<String>, default: T, range: RangeInclusive<T>) -> T
     where
-        T: Copy + PartialOrd + std::str::FromStr + std::fmt::Display,
+        T: Copy + PartialOrd + std::str::FromStr + fmt::Display,
     {
         let Some(text) = present(value) else { return default };
         match text.parse() {
@@ -90,6 +107,17 @@ impl Reader {
         }
     }
 
+    /// A token that strangers may not guess: long, and of characters that any header can carry.
+    pub fn secret(&mut self, flag: &str, value: &Option<String>) -> Option<Secret> {
+        let text = present(value)?;
+        if text.len() < LEAST_SECRET || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            self.mistake(format!(
+                "{flag} is too easy to guess: write {LEAST_SECRET} printable characters or more, without spaces"
+            ));
+        }
+        Some(Secret(text.to_owned()))
+    }
+
     /// One of a few words; the first is the default.
     pub fn choice<T: Copy>(&mut self, flag: &str, value: &Option<String>, words: &[(&str, T)]) -> T {
         let default = words[0].1;
@@ -102,6 +130,8 @@ impl Reader {
         default
     }
 }
+
+const LEAST_SECRET: usize = 16;
 
 fn split_unit(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -150,6 +180,19 @@ mod tests {
         assert_eq!(parse_size("128MiB"), Some(128 << 20));
         assert_eq!(parse_size("100MB"), Some(100_000_000));
         assert_eq!(parse_size("99999999999999999999GiB"), None);
+    }
+
+    #[test]
+    fn a_secret_is_long_and_never_shown() {
+        let mut reader = Reader::default();
+        let secret = reader.secret("--t", &Some("0123456789abcdef".into())).unwrap();
+        assert_eq!((secret.reveal(), format!("{secret:?}").as_str()), ("0123456789abcdef", "(secret)"));
+        assert!(reader.mistakes.is_empty() && reader.secret("--t", &None).is_none());
+        for poor in ["short", "with a space in it", "with-an-ü-in-it-now"] {
+            reader.secret("--t", &Some(poor.into()));
+        }
+        assert_eq!(reader.mistakes.len(), 3);
+        assert!(!reader.mistakes.join("").contains("short"), "not even a poor one");
     }
 
     #[test]

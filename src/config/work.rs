@@ -1,7 +1,7 @@
 //! The settings of `work`, checked as a whole.
 
 use super::RenderConfig;
-use super::values::{Reader, present};
+use super::values::{Reader, Secret, present};
 use crate::cli::{RenderArgs, WorkArgs};
 use crate::event::is_bucket_name;
 use crate::job::memory;
@@ -36,6 +36,7 @@ pub struct Config {
     pub profile: Option<String>,
     pub admin_addr: Option<SocketAddr>,
     pub emf_namespace: Option<String>,
+    pub admin_token: Option<Secret>,
     pub log: LogSettings,
 }
 
@@ -184,6 +185,7 @@ impl Config {
             cache_control: cache_control(&mut reader, work),
             admin_addr: admin_addr(&mut reader, work),
             emf_namespace: emf_namespace(&mut reader, work),
+            admin_token: reader.secret("--admin-token", &work.admin_token),
             log: log_settings(&mut reader, work),
             render,
         };

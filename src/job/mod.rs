@@ -2,9 +2,11 @@
 
 pub mod memory;
 mod recent;
+mod recipe;
 mod renditions;
 mod rules;
 
+pub use recipe::{Recipe, Recipes};
 pub use renditions::{Context, Made, Output, run, settings_hashes};
 pub use rules::Rules;
 

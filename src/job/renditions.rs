@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::memory::{Memory, Taken};
 use super::recent::Recent;
+use super::recipe::{Recipe, Recipes};
 use super::rules::Rules;
 use crate::config::Config;
 use crate::error::{Failure, Printable};
@@ -22,9 +23,7 @@ pub struct Context {
     pub store: Store,
     pub rules: Rules,
     pool: Pool,
-    settings: Arc<Settings>,
-    /// One hash a rendition, in the order of the specs.
-    hashes: Vec<String>,
+    pub recipes: Recipes,
     output_bucket: String,
     cache_control: Option<String>,
     max_bytes: u64,
@@ -65,12 +64,10 @@ const TURNS: u32 = 5;
 
 impl Context {
     pub fn new(config: &Config, store: Store, pool: Pool, shutdown: Shutdown) -> Self {
-        let settings = &config.render.settings;
         Self {
             store,
             rules: Rules::new(config),
-            hashes: settings_hashes(settings),
-            settings: Arc::new(settings.clone()),
+            recipes: Recipes::new(config.render.settings.clone()),
             output_bucket: config.output_bucket.clone(),
             cache_control: config.cache_control.clone(),
             max_bytes: config.render.max_bytes,
@@ -119,9 +116,10 @@ pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcom
     if known == Some(Ordering::Less) {
         return Outcome::Superseded;
     }
+    let recipe = context.recipes.current();
     let result = match repeated || known == Some(Ordering::Equal) {
-        true => finish_or_make(context, created).await,
-        false => make(context, created).await,
+        true => finish_or_make(context, &recipe, created).await,
+        false => make(context, &recipe, created).await,
     };
     match result {
         Ok(Some(made)) => {
@@ -138,21 +136,25 @@ pub async fn run(context: &Context, created: &Created, repeated: bool) -> Outcom
 }
 
 /// As [`make`], but looks first whether all is there already.
-async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<Made>, Failure> {
-    let Some(etag) = &created.etag else { return make(context, created).await };
-    for (spec, hash) in context.settings.specs.iter().zip(&context.hashes) {
+async fn finish_or_make(
+    context: &Context,
+    recipe: &Recipe,
+    created: &Created,
+) -> Result<Option<Made>, Failure> {
+    let Some(etag) = &created.etag else { return make(context, recipe, created).await };
+    for (spec, hash) in recipe.settings.specs.iter().zip(&recipe.hashes) {
         let existing = match context.store.head(&context.output(&spec.name, &created.key)).await {
             // Looking first only saves work: without the right to look, the write itself decides.
             Err(Failure::Blocked(_, why)) => {
                 warn!("made again, as it cannot be seen whether that is needed: {why}");
-                return make(context, created).await;
+                return make(context, recipe, created).await;
             }
             other => other?,
         };
         let ours = Provenance::new(created, etag, hash);
         let theirs = existing.and_then(|e| e.provenance);
         if !theirs.is_some_and(|theirs| ours.against(&theirs) == Verdict::Done) {
-            return make(context, created).await;
+            return make(context, recipe, created).await;
         }
     }
     info!(bucket = created.bucket, key = %Printable(&created.key), "was finished before");
@@ -160,7 +162,7 @@ async fn finish_or_make(context: &Context, created: &Created) -> Result<Option<M
 }
 
 /// None: a newer version of the source has its renditions already.
-async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Failure> {
+async fn make(context: &Context, recipe: &Recipe, created: &Created) -> Result<Option<Made>, Failure> {
     let source = Location {
         bucket: created.bucket.clone(),
         key: created.key.clone(),
@@ -168,16 +170,16 @@ async fn make(context: &Context, created: &Created) -> Result<Option<Made>, Fail
     };
     let (object, room, download) = fetch(context, created, &source).await?;
     let bytes_in = object.bytes.len() as u64;
-    let (bytes, needed) = measure(object.bytes, Arc::clone(&context.settings)).await?;
+    let (bytes, needed) = measure(object.bytes, Arc::clone(&recipe.settings)).await?;
     let pixels = context.memory.for_pixels(needed, &source).await?;
-    let rendered = context.pool.render(bytes, Arc::clone(&context.settings), (pixels, room)).await?;
+    let rendered = context.pool.render(bytes, Arc::clone(&recipe.settings), (pixels, room)).await?;
     for note in &rendered.notes {
         warn!(bucket = created.bucket, key = %Printable(&created.key), "{note}");
     }
 
     let started = Instant::now();
     let mut outputs = Vec::new();
-    for ((rendition, times), hash) in rendered.renditions.iter().zip(&rendered.each).zip(&context.hashes) {
+    for ((rendition, times), hash) in rendered.renditions.iter().zip(&rendered.each).zip(&recipe.hashes) {
         let begun = Instant::now();
         let location = context.output(&rendition.name, &created.key);
         let provenance = Provenance::new(created, &object.etag, hash);

@@ -3,10 +3,13 @@
 pub mod admin;
 pub mod emf;
 pub mod health;
+pub mod history;
 pub mod logs;
 pub mod metrics;
+pub mod page;
 pub mod shutdown;
 
 pub use health::{Health, Trouble};
+pub use history::History;
 pub use metrics::Metrics;
 pub use shutdown::{Phase, Shutdown};

@@ -2,11 +2,13 @@
 
 mod book;
 mod dead_letter;
+mod depth;
 pub mod keeper;
 pub mod letters;
 mod sqs;
 
 pub use dead_letter::{DeadLetter, DeadLetters};
+pub use depth::Depth;
 pub use keeper::{Counts, Keeper, Lease};
 pub use sqs::{Entry, EntryError, Queue, ReceiveError, send_batch};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A queue by its URL.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    clients: Clients,
+    pub(super) clients: Clients,
     pub url: String,
 }
 
@@ -57,6 +57,11 @@ impl ReceiveError {
 impl Queue {
     pub fn new(clients: Clients, url: String) -> Self {
         Self { clients, url }
+    }
+
+    /// What it is reached through.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Waits up to `wait` for up to `max` messages, each hidden for `visibility` from now.

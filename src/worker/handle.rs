@@ -5,7 +5,7 @@ use super::gate::{Entered, Gate, Pass};
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Event, Meaning, Record};
 use crate::job::{self, Context, Outcome};
-use crate::ops::{Metrics, Phase, Shutdown};
+use crate::ops::{History, Metrics, Phase, Shutdown};
 use crate::queue::keeper::{Cause, Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub struct Handler {
     pub shutdown: Shutdown,
     pub breaker: Breaker,
     pub metrics: Metrics,
+    pub history: History,
     pub reports: Option<mpsc::UnboundedSender<Report>>,
 }
 
@@ -179,6 +180,8 @@ async fn attempt(handler: &Handler, message: &Message, repeated: bool) -> Ended 
         Err(why) => {
             let rejection = Rejection::new(Reason::Malformed, why);
             warn!(reason = rejection.reason.slug(), "rejected: {}", Printable(&rejection.detail));
+            let outcome = Outcome::Rejected(rejection.clone());
+            handler.history.ended(None, &outcome, Duration::ZERO, message.receive_count);
             return Ended::Rejected { body: message.body.clone(), rejection };
         }
     };
@@ -211,6 +214,7 @@ async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, 
     let started = Instant::now();
     let (created, outcome) = match meaning {
         Meaning::Created(created) => {
+            handler.history.begun(&created, message.sent_at, message.receive_count);
             let outcome = job::run(&handler.context, &created, repeated).await;
             (Some(created), outcome)
         }
@@ -219,8 +223,9 @@ async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, 
     };
     log(created.as_ref(), &outcome);
     handler.tell(created.as_ref(), &outcome);
+    let elapsed = started.elapsed();
+    handler.history.ended(created.as_ref(), &outcome, elapsed, message.receive_count);
     if let Some(reports) = &handler.reports {
-        let elapsed = started.elapsed();
         let report =
             Report { created, outcome: outcome.clone(), elapsed, receive_count: message.receive_count };
         // Whoever watched may have left.
@@ -305,6 +310,7 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
             match sent {
                 Ok(()) => {
                     handler.metrics.dead_lettered(rejection.reason.slug());
+                    handler.history.dead_lettered(rejection.reason.slug());
                     Settlement::DeadLettered
                 }
                 // SQS moves it after its last receive; until then nothing is lost.

@@ -8,9 +8,9 @@ mod protection;
 pub use handle::{Ended, Report};
 
 use crate::config::Config;
-use crate::job::Context;
+use crate::job::{Context, Recipes};
 use crate::ops::admin::Admin;
-use crate::ops::{Health, Metrics, Phase, Shutdown, Trouble};
+use crate::ops::{Health, History, Metrics, Phase, Shutdown, Trouble};
 use crate::queue::keeper::{Cause, Settlement};
 use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
 use breaker::Breaker;
@@ -92,6 +92,7 @@ impl Worker {
             breaker: Breaker::new(&config.input_buckets, trouble.clone(), shutdown.clone()),
             shutdown: shutdown.clone(),
             metrics,
+            history: History::default(),
             reports: None,
         };
         Self {
@@ -126,7 +127,14 @@ impl Worker {
             health: self.health.clone(),
             metrics: self.handler.metrics.clone(),
             keeper: Arc::clone(&self.keeper),
+            queue: self.queue.clone(),
+            history: self.handler.history.clone(),
         }
+    }
+
+    /// What it makes of pictures, and where that can be changed.
+    pub fn recipes(&self) -> Recipes {
+        self.handler.context.recipes.clone()
     }
 
     /// Works until shutdown is asked for and done.

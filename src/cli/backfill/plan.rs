@@ -2,11 +2,10 @@
 
 use crate::config::Config;
 use crate::error::{Error, Failure};
-use crate::event::Created;
+use crate::event::{self, Created};
 use crate::job::{Rules, settings_hashes};
 use crate::store::listing::{Listed, Listing};
 use crate::store::{Location, Store};
-use serde_json::{Value, json};
 use std::time::SystemTime;
 
 pub struct Plan {
@@ -79,31 +78,15 @@ impl Plan {
         Ok(Why::Current)
     }
 
-    /// The event that S3 would have sent, but for its order: nobody knows that any more.
+    /// What is sent for it.
     pub fn event(&self, candidate: &Candidate) -> String {
         let Listed { key, bytes, etag, .. } = &candidate.object;
-        let record = json!({
-            "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-            "s3": {
-                "s3SchemaVersion": "1.0", "configurationId": "longshore-backfill",
-                "bucket": {"name": self.bucket},
-                "object": {"key": form_encode(key), "size": bytes, "eTag": etag},
-            },
-        });
-        Value::to_string(&json!({ "Records": [record] }))
+        event::body_for(&self.bucket, key, *bytes, etag)
     }
 }
 
 fn told(failure: Failure) -> Error {
     Error::new(failure.to_string())
-}
-
-/// As S3 writes keys into events.
-fn form_encode(key: &str) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const KEPT: &AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b' ');
-    utf8_percent_encode(key, KEPT).to_string().replace(' ', "+")
 }
 
 /// The objects that are ours, in order, each with whether all of its outputs are listed. Outputs are

@@ -2,11 +2,10 @@
 
 mod probe;
 
-use super::{Cli, FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, work};
+use super::{FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, told, work};
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::ops::logs;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, CommandFactory};
+use crate::ops::page::Told;
 use probe::{Probe, Verdict};
 use serde_json::json;
 
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> u8 {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),
     };
-    show(&settings(&config), check.json);
+    show(&told::settings(&["config", "check"], &config), check.json);
     if check.offline {
         return OK;
     }
@@ -54,61 +53,9 @@ pub fn run(args: &Args) -> u8 {
     })
 }
 
-/// One setting: flag, value, where it comes from.
-struct Setting {
-    flag: String,
-    value: String,
-    from: String,
-}
-
-fn settings(config: &Config) -> Vec<Setting> {
-    let command = Cli::command();
-    let check = command.find_subcommand("config").and_then(|c| c.find_subcommand("check"));
-    let check = check.expect("it is the command that runs");
-    // Read once more, as the derived structs do not tell where a value was found.
-    let matches = command.clone().get_matches();
-    let found = matches.subcommand_matches("config").and_then(|m| m.subcommand_matches("check"));
-    let found = found.expect("it is the command that runs");
-    check.get_arguments().filter_map(|argument| setting(argument, found, config)).collect()
-}
-
-fn setting(argument: &Arg, found: &ArgMatches, config: &Config) -> Option<Setting> {
-    let (flag, env) = (argument.get_long()?, argument.get_env()?.to_str()?);
-    let id = argument.get_id().as_str();
-    // An empty value counts as absent.
-    let said = found.get_one::<String>(id).filter(|value| !value.trim().is_empty());
-    let (value, from) = match said {
-        Some(value) if found.value_source(id) == Some(ValueSource::CommandLine) => {
-            (value.clone(), format!("--{flag}"))
-        }
-        Some(value) => (value.clone(), env.to_owned()),
-        None => (computed(flag, config).unwrap_or_else(|| told_default(argument)), "default".into()),
-    };
-    Some(Setting { flag: flag.to_owned(), value, from })
-}
-
-/// Defaults that depend on the machine or on other settings.
-fn computed(flag: &str, config: &Config) -> Option<String> {
-    Some(match flag {
-        "concurrency" => config.concurrency.to_string(),
-        "render-threads" => config.render.threads.to_string(),
-        "memory-budget" => format!("{} MiB", config.memory_budget >> 20),
-        "wait-time" => format!("{}s", config.wait.as_secs()),
-        "region" => config.region.clone()?,
-        _ => return None,
-    })
-}
-
-/// The default that the help names.
-fn told_default(argument: &Arg) -> String {
-    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    let default = help.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());
-    default.unwrap_or("–").split_whitespace().collect::<Vec<_>>().join(" ").trim_matches('"').to_owned()
-}
-
-fn show(settings: &[Setting], json: bool) {
+fn show(settings: &[Told], json: bool) {
     let width = settings.iter().map(|s| s.flag.len()).max().unwrap_or(0);
-    for Setting { flag, value, from } in settings {
+    for Told { flag, value, from } in settings {
         if json {
             println!("{}", json!({"setting": flag, "value": value, "from": from}));
         } else {

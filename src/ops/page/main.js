@@ -1,0 +1,150 @@
+// One stream of events, and who is told of them.
+
+import { Chart } from "./chart.js";
+import { byId, say, show } from "./dom.js";
+import { age, clock, count, rate, time } from "./format.js";
+import * as gallery from "./gallery.js";
+import * as panels from "./panels.js";
+import * as recipe from "./recipe.js";
+import * as upload from "./upload.js";
+
+const SAMPLES = 300;
+const LONGEST_PAUSE = 5_000;
+
+const charts = [
+  new Chart({
+    label: "Backlog",
+    lines: [{ of: (s) => s.waiting }, { name: "held by workers", of: (s) => s.hidden }],
+    figure: (n) => [count(n), ""],
+    least: 5,
+  }),
+  new Chart({ label: "In flight here", lines: [{ of: (s) => s.in_flight }], figure: (n) => [count(n), ""], least: 5 }),
+  new Chart({
+    label: "Rate",
+    lines: [{ of: (s) => s.rate }, { name: "failing", of: (s) => s.failures }],
+    figure: (n) => [rate(n), n == null ? "" : "/s"],
+    least: 2,
+  }),
+  new Chart({
+    label: "Latency, median",
+    lines: [{ of: (s) => s.p50_ms }, { name: "p99", of: (s) => s.p99_ms }],
+    figure: time,
+    least: 50,
+  }),
+];
+byId("charts").append(...charts.map((chart) => chart.node));
+
+let about = null;
+let samples = [];
+let failures = [];
+let lostAt = null;
+let pause = 500;
+let timer = null;
+let source = null;
+
+function whole(data) {
+  const version = JSON.stringify(data.about.versions);
+  // Another version may speak otherwise: take its page.
+  if (about && JSON.stringify(about.versions) !== version) return location.reload();
+  about = data.about;
+  samples = data.samples;
+  say(byId("mode"), about.mode === "local" ? "local" : "work · read-only");
+  show(byId("mode"), true);
+  say(byId("queue"), about.queue.split("/").at(-1));
+  byId("queue").title = about.queue;
+  panels.settings(data.settings);
+  panels.letters(data.letters);
+  panels.versions(about);
+  show(byId("studio"), Boolean(data.studio));
+  if (data.studio) {
+    upload.start(data.studio.max_bytes);
+    recipe.update(data.studio.recipe);
+    gallery.update(data.studio.pictures, true);
+  }
+  tellFailures(data.failures);
+  tellSamples();
+}
+
+function tellFailures(list) {
+  failures = list;
+  panels.failures(list, (failure) => {
+    const picture = failure.outcome === "rejected" && gallery.find(failure.bucket, failure.key);
+    return picture && picture.state === "failed" ? () => gallery.retry(picture.id) : null;
+  });
+}
+
+function tellSamples() {
+  const last = samples.at(-1);
+  if (!last) return;
+  for (const chart of charts) chart.update(samples, last.at);
+  say(byId("uptime"), `up ${age((last.at - about.started) / 1000)}`);
+  if (last.phase !== "running") tellStatus("draining", last.phase, "Told to stop: what runs is finished, nothing new is begun.");
+  else if (last.trouble) tellStatus("trouble", "not ready", last.trouble);
+  else tellStatus("working", "working", "");
+}
+
+function tellStatus(state, word, line) {
+  const status = byId("status");
+  if (status.dataset.state !== state) status.dataset.state = state;
+  document.body.dataset.state = state;
+  say(byId("status-text"), word);
+  const banner = byId("banner");
+  banner.dataset.state = state;
+  say(banner, line);
+  show(banner, line !== "");
+  document.title = state === "working" ? "Longshore" : `${word} – Longshore`;
+}
+
+const heard = {
+  whole,
+  sample(sample) {
+    samples.push(sample);
+    if (samples.length > SAMPLES) samples.shift();
+    tellSamples();
+  },
+  failures: tellFailures,
+  letters: panels.letters,
+  recipe: recipe.update,
+  pictures(list) {
+    gallery.update(list, false);
+    tellFailures(failures);
+  },
+};
+
+function lost(why) {
+  source?.close();
+  source = null;
+  lostAt ??= Date.now();
+  tellStatus("closed", "closed", `${why} since ${clock(lostAt)}. This page goes on by itself when the worker is back.`);
+  clearTimeout(timer);
+  timer = setTimeout(connect, pause * (0.75 + Math.random() / 2));
+  pause = Math.min(2 * pause, LONGEST_PAUSE);
+}
+
+async function connect() {
+  clearTimeout(timer);
+  if (source) return;
+  // Asked first: an event source does not tell why it was refused.
+  const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
+  if (answer?.status === 401) return location.reload();
+  if (answer?.status === 503) return lost("Too many pages of this worker are open;");
+  if (!answer?.ok) return lost("The worker is closed, or cannot be reached,");
+  if (source) return;
+  source = new EventSource("/events");
+  source.onerror = () => lost("The worker is closed, or cannot be reached,");
+  source.onopen = () => {
+    lostAt = null;
+    pause = 500;
+  };
+  for (const [name, listener] of Object.entries(heard)) {
+    source.addEventListener(name, (event) => listener(JSON.parse(event.data)));
+  }
+}
+
+// A computer that slept need not wait for the pause to end.
+for (const event of ["online", "visibilitychange"]) {
+  addEventListener(event, () => source === null && !document.hidden && connect());
+}
+recipe.start();
+gallery.start();
+connect();

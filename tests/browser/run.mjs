@@ -1,0 +1,273 @@
+// The page in a real browser, before the real program:
+//
+//   node tests/browser/run.mjs LONGSHORE FOLDER_FOR_SCREENSHOTS
+//
+// Chromium is the one that CHROMIUM names, else /usr/bin/chromium.
+
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Process, browser as launch, drop, jpeg, open, serious, until } from "./harness.mjs";
+
+const [longshore, shots] = process.argv.slice(2);
+assert(longshore && shots, "usage: run.mjs LONGSHORE FOLDER_FOR_SCREENSHOTS");
+await mkdir(shots, { recursive: true });
+const folder = await mkdtemp(join(tmpdir(), "longshore-page-"));
+const TOKEN = "a-token-for-this-test-only";
+const browser = await launch();
+const running = [];
+
+const card = (page, key) => page.locator("#gallery > li").filter({ has: page.getByText(key, { exact: true }) });
+const cards = (page, state) => page.locator(`#gallery > li[data-state="${state}"]`);
+const count = (locator, wanted) => async () => {
+  const seen = await locator.count();
+  return seen === wanted || seen;
+};
+const status = (page, wanted) => async () => {
+  const seen = await page.textContent("#status-text");
+  return seen === wanted || seen;
+};
+
+function local(address = "127.0.0.1:0") {
+  const args = ["local", "--serve", "--data-dir", join(folder, "data"), "--admin-addr", address];
+  const process = new Process(longshore, args);
+  running.push(process);
+  return process;
+}
+
+async function step(name, run) {
+  const begun = Date.now();
+  await run();
+  console.log(`ok  ${name} (${Date.now() - begun} ms)`);
+}
+
+async function photograph(page, name) {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const [size, width, height] of [["desktop", 1280, 900], ["phone", 390, 844]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert(wide <= 0, `${name} is ${wide} pixels wider than a ${size}`);
+      assert.deepEqual(await serious(page), [], `axe-core on ${name}, ${colorScheme}, ${size}`);
+      await page.screenshot({ path: join(shots, `${name}-${colorScheme}-${size}.png`), fullPage: true });
+    }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+/** Pixels of a rendition, as the browser decoded them. */
+const loaded = (page, name) =>
+  page.$$eval(`#gallery > li[data-state="done"] img[alt^="${name} of "]`, async (images) => {
+    images.forEach((image) => (image.loading = "eager"));
+    await Promise.all(images.map((image) => image.decode().catch(() => null)));
+    return images.map((image) => `${image.naturalWidth}x${image.naturalHeight}`);
+  });
+
+async function main() {
+  let server = local();
+  const address = (await server.line(/^The page is (http:\S+)/))[1];
+  const endpoint = (await server.line(/ are up on (http:\S+)/))[1];
+  const page = await open(browser, address);
+
+  const paths = [];
+  for (let number = 0; number < 12; number += 1) {
+    const size = number % 4 === 3 ? [1200, 1600] : [1600, 1200];
+    paths.push(join(folder, `hills-${String(number + 1).padStart(2, "0")}.jpg`));
+    await writeFile(paths.at(-1), await jpeg(page, number, size));
+  }
+  const broken = join(folder, "broken.jpg");
+  const whole = await jpeg(page, 12);
+  await writeFile(broken, whole.subarray(0, whole.length / 2));
+
+  await step("an empty page is working, and nothing is wrong with it", async () => {
+    await until("the worker works", status(page, "working"));
+    await until("there is a chart", () => page.$eval(".line-0", (line) => line.getAttribute("d") !== ""));
+    assert.equal(await page.isVisible("#empty"), true);
+    assert.deepEqual(await serious(page), []);
+  });
+
+  await step("twelve pictures that are dropped become twelve pairs", async () => {
+    await drop(page, paths);
+    await until("twelve are done", count(cards(page, "done"), 12));
+    assert.equal(await page.isVisible("#drop"), false);
+    const [resized, thumbs] = [await loaded(page, "resized"), await loaded(page, "thumbs")];
+    const sizes = (upright, wide) => [...Array(9).fill(wide), ...Array(3).fill(upright)].sort();
+    assert.deepEqual(resized.sort(), sizes("576x768", "1024x768"));
+    assert.deepEqual(thumbs.sort(), sizes("144x192", "192x144"));
+    const text = await card(page, "hills-01.jpg").textContent();
+    assert.match(text, /resized1024×768 · [\d.]+ kB.*thumbs192×144 · .*in work.*decode/s);
+  });
+
+  await step("a broken one says why, and so do the failures and the dead letters", async () => {
+    await page.setInputFiles("#files", broken);
+    await until("one has failed", count(cards(page, "failed"), 1));
+    const said = await card(page, "broken.jpg").locator(".why").textContent();
+    assert.match(said, /^truncated: truncated JPEG/);
+    assert.match(await page.textContent("#failures"), /broken\.jpg.*truncated JPEG/s);
+    await until("the dead letters are told by reason", async () => {
+      const seen = await page.textContent("#letters");
+      return (seen.startsWith("truncated1") && seen.includes("s3://longshore-input/broken.jpg")) || seen;
+    });
+  });
+
+  await step("a retry that fails again says so again", async () => {
+    const before = await card(page, "broken.jpg").locator(".times").textContent();
+    await card(page, "broken.jpg").getByRole("button", { name: "Retry broken.jpg" }).click();
+    await until("it was in work again", async () => {
+      const now = await card(page, "broken.jpg").locator(".times").textContent();
+      return (now !== before && (await cards(page, "failed").count()) === 1) || now;
+    });
+  });
+
+  await step("settings that are wrong are told, and change nothing", async () => {
+    await page.click("#recipe > summary");
+    await page.fill("#renditions", "resized=640x480; bad=10");
+    await page.click("#recipe-form button");
+    await until("the mistake is told", async () => /rendition 2 .*bad=10/.test(await page.textContent("#recipe-mistakes")));
+    assert.match(await page.textContent("#recipe-now"), /^resized=1024x768/);
+    assert.equal(await page.getAttribute("#renditions", "aria-invalid"), "true");
+    // Told by the server's status as well, which browsers note.
+    page.complaints = page.complaints.filter((line) => !line.includes("422"));
+  });
+
+  await step("other settings render the gallery again", async () => {
+    await page.fill("#renditions", "resized=640x480,q80; thumbs=192x192,q85,444");
+    await page.selectOption("#damaged", "accept");
+    await page.click("#recipe-form button");
+    await until("it says so", async () => /12 pictures queued/.test(await page.textContent("#recipe-done")));
+    await until("all are smaller", async () => {
+      const seen = await card(page, "hills-01.jpg").locator("figcaption").first().textContent();
+      const captions = await page.locator("#gallery figcaption").allTextContents();
+      return captions.filter((text) => /^resized(640×480|360×480)/.test(text)).length === 12 || seen;
+    });
+    await until("all are done", count(cards(page, "done"), 12));
+    assert.deepEqual([...new Set(await loaded(page, "resized"))].sort(), ["360x480", "640x480"]);
+  });
+
+  await step("a retry mends what the settings now allow", async () => {
+    await card(page, "broken.jpg").getByRole("button", { name: "Retry broken.jpg" }).click();
+    await until("thirteen are done", count(cards(page, "done"), 13));
+    await until("the failure is marked", async () => /broken\.jpgdone since/.test(await page.textContent("#failures")));
+    await until("no letter is left", () => page.isVisible("#letters-none"));
+  });
+
+  await step("a key is text, whatever it says", async () => {
+    const names = ["<script>.jpg", "<img src=x onerror=alert(1)>.jpg"];
+    const scripts = await page.$$eval("script", (all) => all.length);
+    for (const name of names) {
+      await writeFile(join(folder, name), whole.subarray(0, 5000));
+      await page.setInputFiles("#files", join(folder, name));
+    }
+    await page.fill("#renditions", "resized=1024x768,q85; thumbs=192x192,q85,444");
+    for (const name of names) await until(`${name} is shown`, count(card(page, name), 1));
+    await until("nothing moves", count(page.locator('#gallery > li:is([data-state="queued"], [data-state="working"])'), 0));
+    assert.equal(await page.$$eval("script", (all) => all.length), scripts);
+    assert.equal(await page.locator("img[src='x']").count(), 0);
+  });
+
+  await step("it can be worked by keyboard", async () => {
+    await page.focus("#choose");
+    const chooser = page.waitForEvent("filechooser");
+    await page.keyboard.press("Enter");
+    assert.equal((await chooser).isMultiple(), true);
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.matches(":focus-visible")), true);
+  });
+
+  await step("light and dark, wide and narrow: axe-core finds nothing serious", async () => {
+    await page.setInputFiles("#files", { name: "cut short.jpg", mimeType: "image/jpeg", buffer: whole.subarray(0, 400) });
+    await until("a failure is there to be seen", async () => (await cards(page, "failed").count()) > 0);
+    await until("its letter too", async () => !(await page.isVisible("#letters-none")));
+    await photograph(page, "local");
+  });
+  assert.deepEqual(page.complaints, []);
+
+  await step("a closed worker shows as such and comes back by itself", async () => {
+    await page.evaluate(() => (window.stays = true));
+    await server.stop();
+    await until("it is closed", status(page, "closed"));
+    assert.match(await page.textContent("#banner"), /closed, or cannot be reached, since \d\d:\d\d:\d\d/);
+    await page.screenshot({ path: join(shots, "closed.png") });
+    server = local(new URL(address).host);
+    await server.line(/^The page is /);
+    await until("it works again", status(page, "working"));
+    assert.equal(await page.evaluate(() => window.stays), true, "no reload was needed");
+    assert.equal(await page.isVisible("#banner"), false);
+    await page.setInputFiles("#files", paths[0]);
+    await until("pictures move again", async () => (await cards(page, "done").count()) > 0);
+    // Browsers note connections that were refused meanwhile, and nothing else may be wrong.
+    const others = page.complaints.filter((line) => !/ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(line));
+    assert.deepEqual(others, []);
+  });
+  await page.context().close();
+  await server.stop();
+  return endpoint;
+}
+
+async function work() {
+  const server = local();
+  const endpoint = (await server.line(/ are up on (http:\S+)/))[1];
+  const queue = (await server.line(/^ {2}queue +(\S+)/))[1];
+  const keys = (await server.line(/AWS_ACCESS_KEY_ID=(\S+) AWS_SECRET_ACCESS_KEY=(\S+)/)).slice(1);
+  const worker = new Process(longshore, ["work", "--admin-addr", "127.0.0.1:0", "--log-format", "json"], {
+    AWS_ENDPOINT_URL: endpoint,
+    AWS_REGION: "us-east-1",
+    AWS_ACCESS_KEY_ID: keys[0],
+    AWS_SECRET_ACCESS_KEY: keys[1],
+    LONGSHORE_QUEUE_URL: queue,
+    LONGSHORE_OUTPUT_BUCKET: "longshore-output",
+    LONGSHORE_ADMIN_TOKEN: TOKEN,
+  });
+  running.push(worker);
+  const address = (await worker.line(/"admin":"(http:[^"]+)"/))[1];
+
+  const page = await open(browser, address);
+  page.complaints = page.complaints.filter((line) => !line.includes("401"));
+  await step("a token is asked for, and a wrong one is none", async () => {
+    assert.equal(await page.isVisible("#status"), false);
+    assert.deepEqual(await serious(page), []);
+    await page.screenshot({ path: join(shots, "login.png") });
+    await page.fill("input[name=token]", "not-the-token-at-all");
+    await page.click("button");
+    await page.waitForURL(/login/);
+    assert.equal(await page.isVisible("input[name=token]"), true);
+    await page.fill("input[name=token]", TOKEN);
+    await page.click("button");
+    await until("it lets in", status(page, "working"));
+    assert.equal(new URL(page.url()).pathname + new URL(page.url()).search, "/");
+    page.complaints = page.complaints.filter((line) => !line.includes("401"));
+  });
+
+  await step("work is read-only, and shows no picture and no secret", async () => {
+    assert.equal(await page.isVisible("#studio"), false);
+    assert.match(await page.textContent("#mode"), /read-only/);
+    const upload = await page.evaluate(async () => {
+      const headers = { "x-longshore": "page", "x-longshore-name": "a.jpg" };
+      return (await fetch("/pictures", { method: "POST", headers, body: "x" })).status;
+    });
+    assert.equal(upload, 404);
+    await page.click("#settings-details > summary");
+    const settings = await page.textContent("#settings");
+    assert.match(settings, /admin-token\(secret\)LONGSHORE_ADMIN_TOKEN/);
+    assert.equal((await page.content()).includes(TOKEN), false);
+    page.complaints = page.complaints.filter((line) => !line.includes("404"));
+    await until("the backlog is asked for", async () => (await page.textContent(".value")) === "0");
+    await photograph(page, "work");
+    assert.deepEqual(page.complaints, []);
+  });
+  await page.context().close();
+  await worker.stop();
+  await server.stop();
+}
+
+try {
+  await main();
+  await work();
+  console.log(`screenshots are in ${shots}`);
+} finally {
+  running.forEach((process) => process.child.kill("SIGKILL"));
+  await browser.close();
+  await rm(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,475 @@
+//! The admin port over a real socket: what a browser, a scraper and a stranger are answered.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+mod common;
+
+use common::pictures::{jpeg, picture};
+use common::process::{Process, longshore, worker};
+use common::stage::Stage;
+use common::{LIMIT, wait_for};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+/// An answer: status, head in lower case, body.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {}", self.text()))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// One request on a connection of its own, with the headers as they are given.
+fn ask(address: &str, request: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        text.push_str(&format!("Host: {address}\r\n"));
+    }
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut stream = connect(address);
+    stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+    // Who refuses before the end may close early.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    // Names in lower case, values as they are.
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let head = lines.map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
+    Answer { status, head, body: answer.get(end + 4..).unwrap_or_default().to_vec() }
+}
+
+fn get(address: &str, path: &str) -> Answer {
+    ask(address, &format!("GET {path}"), &[], b"")
+}
+
+const MARK: (&str, &str) = ("X-Longshore", "page");
+
+/// The stream of events, read line by line.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    fn open(address: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = connect(address);
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut events = Self(BufReader::new(stream));
+        let status = events.line().unwrap();
+        assert!(status.contains("200"), "{status}");
+        events
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.0.read_line(&mut line).unwrap_or(0) > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event of this name that is as wanted; None when the stream ends.
+    fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        let mut current = String::new();
+        loop {
+            let line = self.line()?;
+            if let Some(event) = line.strip_prefix("event: ") {
+                current = event.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ")
+                && current == name
+            {
+                let data = serde_json::from_str(data).unwrap();
+                if wanted(&data) {
+                    return Some(data);
+                }
+            }
+        }
+    }
+
+    /// The next state of a picture that is like this.
+    fn picture(&mut self, key: &str, state: &str) -> Value {
+        let like = |p: &&Value| p["key"] == key && p["state"] == state;
+        let event = self.next("pictures", |list| list.as_array().unwrap().iter().any(|p| like(&p)));
+        event.expect("the stream goes on").as_array().unwrap().iter().find(like).unwrap().clone()
+    }
+}
+
+/// `longshore local --serve`, ended when dropped.
+struct Local {
+    child: Child,
+    address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Local {
+    fn start(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        let mut command = longshore();
+        command.args(["local", "--serve", "--admin-addr", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let page = lines.find_map(|line| line.strip_prefix("The page is http://").map(str::to_owned));
+        // It has more to say, and somebody must take it.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = page.expect("it says where the page is").trim_end_matches('/').to_owned();
+        Self { child, address, folder }
+    }
+
+    fn upload(&self, name: &str, body: &[u8]) -> Answer {
+        ask(&self.address, "POST /pictures", &[MARK, ("X-Longshore-Name", name)], body)
+    }
+
+    fn stop(mut self) -> tempfile::TempDir {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A worker whose admin port is on a free port of this address.
+fn work(stage: &Stage, address: &str, more: &[(&str, &str)]) -> (Process, String) {
+    let mut command = worker(stage);
+    command
+        .env("LONGSHORE_ADMIN_ADDR", address)
+        .env("LONGSHORE_WAIT_TIME", "1")
+        .env("LONGSHORE_LOG_FORMAT", "json");
+    command.envs(more.iter().copied());
+    let mut process = Process::start(command);
+    let started: Value = serde_json::from_str(&process.wait_for_line("started", LIMIT)).unwrap();
+    let admin = started["admin"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let port = admin.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
+    (process, format!("127.0.0.1:{port}"))
+}
+
+const TOKEN: &str = "sesame-sesame-sesame";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_carries_the_headers_that_keep_strangers_text_harmless() {
+    let stage = Stage::new().await;
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    for path in ["/", "/style.css", "/main.js", "/icon.svg", "/metrics", "/healthz", "/nothing"] {
+        let answer = get(&address, path);
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+    }
+    // Nothing in the document would need more than the policy allows.
+    let document = get(&address, "/").text();
+    for inline in ["onclick", "onload", "style=", "<script>", "javascript:", "http://", "https://"] {
+        assert!(!document.contains(inline), "{inline}");
+    }
+    // Everything that it names is there.
+    let named = document.split(['"', '\'']).filter(|part| part.starts_with('/') && part.contains('.'));
+    for path in named {
+        assert_eq!(get(&address, path).status, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_tells_everything_then_a_sample_a_second_and_ends_with_the_worker() {
+    let stage = Stage::new().await;
+    stage.send("not JSON at all").await;
+    let (mut process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let mut events = Events::open(&address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    assert_eq!((&whole["about"]["mode"], &whole["about"]["queue"]), (&json!("work"), &json!(stage.queue)));
+    assert!(whole.get("studio").is_none(), "{whole}");
+    let setting = |flag: &str| {
+        whole["settings"].as_array().unwrap().iter().find(|s| s["flag"] == flag).unwrap().clone()
+    };
+    assert_eq!(
+        setting("wait-time"),
+        json!({"flag": "wait-time", "value": "1", "from": "LONGSHORE_WAIT_TIME"})
+    );
+    let sample = events.next("sample", |s| s["waiting"].is_u64() && s["trouble"].is_null()).unwrap();
+    assert_eq!((&sample["phase"], &sample["waiting"]), (&json!("running"), &json!(0)));
+    let letters = |l: &Value| l["count"] == 1;
+    let letters = if letters(&whole["letters"]) {
+        whole["letters"].clone()
+    } else {
+        events.next("letters", letters).unwrap()
+    };
+    assert_eq!(letters["groups"], json!([{"reason": "malformed", "count": 1, "example": ""}]));
+    assert_eq!((&letters["scope"], &letters["url"]), (&json!("worker"), &json!(stage.dlq)));
+
+    process.signal("TERM");
+    assert!(events.next("sample", |_| false).is_none(), "the stream ends");
+    assert!(process.wait(LIMIT).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_shows_keys_and_reasons_but_changes_nothing_and_shows_no_picture() {
+    let stage = Stage::new().await;
+    let key = "<script>alert(1)</script>.jpg";
+    let etag = stage.upload(key, jpeg(&picture(300, 200))[..900].to_vec()).await;
+    let encoded = "%3Cscript%3Ealert(1)%3C/script%3E.jpg";
+    stage.send(stage.message(&[stage.record(encoded, &etag, "01")])).await;
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let mut events = Events::open(&address, &[]);
+    let failed = |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|f| f["key"] == key));
+    let whole = events.next("whole", |_| true).unwrap();
+    let failures = if failed(&whole["failures"]) {
+        whole["failures"].clone()
+    } else {
+        events.next("failures", failed).unwrap()
+    };
+    assert_eq!((&failures[0]["outcome"], &failures[0]["receives"]), (&json!("rejected"), &json!(1)));
+    for request in ["POST /pictures", "GET /pictures/1/0", "POST /pictures/1/retry", "POST /renditions"] {
+        assert_eq!(ask(&address, request, &[MARK], b"{}").status, 404, "{request}");
+    }
+    for request in ["POST /", "PUT /events", "DELETE /metrics", "POST /healthz"] {
+        assert_eq!(ask(&address, request, &[MARK], b"").status, 405, "{request}");
+    }
+    // A key is data in an event; in no document.
+    assert!(!get(&address, "/").text().contains("alert(1)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_the_page_and_the_metrics_and_health_needs_none() {
+    let stage = Stage::new().await;
+    let (_process, address) = work(&stage, "0.0.0.0:0", &[("LONGSHORE_ADMIN_TOKEN", TOKEN)]);
+    for path in ["/", "/events", "/metrics", "/?token=wrong-wrong-wrong"] {
+        let answer = get(&address, path);
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{path}");
+        assert!(!answer.text().contains(TOKEN));
+    }
+    for path in ["/healthz", "/readyz", "/style.css"] {
+        assert_eq!(get(&address, path).status, 200, "{path}");
+    }
+    let bearer = format!("Bearer {TOKEN}");
+    for path in ["/", "/metrics"] {
+        assert_eq!(
+            ask(&address, &format!("GET {path}"), &[("Authorization", &bearer)], b"").status,
+            200,
+            "{path}"
+        );
+    }
+    let by_query = get(&address, &format!("/?token={TOKEN}"));
+    let form = format!("token={TOKEN}");
+    let by_form = ask(&address, "POST /login", &[], form.as_bytes());
+    for answer in [by_query, by_form] {
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
+        let cookie = answer.header("set-cookie").unwrap();
+        assert!(!cookie.contains(TOKEN) && cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+        let cookie = cookie.split(';').next().unwrap();
+        assert_eq!(ask(&address, "GET /", &[("Cookie", cookie)], b"").status, 200);
+        let mut events = Events::open(&address, &[("Cookie", cookie)]);
+        let whole = events.next("whole", |_| true).unwrap().to_string();
+        assert!(
+            whole.contains(r#""flag":"admin-token","from":"LONGSHORE_ADMIN_TOKEN","value":"(secret)""#),
+            "{whole}"
+        );
+        assert!(!whole.contains(TOKEN));
+    }
+    let huge = format!("token={}", "x".repeat(100_000));
+    assert_eq!(ask(&address, "POST /login", &[], huge.as_bytes()).status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_loopback_there_is_no_page_without_a_token_and_no_name_but_localhost() {
+    let stage = Stage::new().await;
+    let (_wide, address) = work(&stage, "0.0.0.0:0", &[]);
+    for path in ["/", "/events"] {
+        let answer = get(&address, path);
+        assert!(
+            answer.status == 403 && answer.text().contains("LONGSHORE_ADMIN_TOKEN"),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(get(&address, "/metrics").status, 200, "as ever");
+
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let port = address.rsplit(':').next().unwrap();
+    for (host, status) in
+        [("evil.example", 403), ("127.0.0.1.evil.example", 403), ("localhost", 200), ("[::1]", 200)]
+    {
+        let host = format!("{host}:{port}");
+        for path in ["/", "/events"] {
+            // Streams do not end by themselves: HEAD asks for their status.
+            let answer = ask(&address, &format!("HEAD {path}"), &[("Host", &host)], b"");
+            assert_eq!(answer.status, status, "{path} at {host}");
+        }
+        assert_eq!(
+            ask(&address, "GET /metrics", &[("Host", &host)], b"").status,
+            200,
+            "scrapers come by any name"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_pages_and_no_more() {
+    let stage = Stage::new().await;
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let mut open: Vec<Events> = (0..32).map(|_| Events::open(&address, &[])).collect();
+    let refused = get(&address, "/events");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    // A page that is closed makes room, once the worker has noticed.
+    open.pop();
+    wait_for("a free place", LIMIT, || async {
+        (ask(&address, "HEAD /events", &[], b"").status == 200).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_picture_is_uploaded_watched_and_shown() {
+    let local = Local::start(&[]);
+    let mut events = Events::open(&local.address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    assert_eq!(whole["about"]["mode"], "local");
+    assert_eq!(whole["studio"]["recipe"]["renditions"], "resized=1024x768,q85,420; thumbs=192x192,q85,444");
+    let answer = local.upload("..%2F%3Cscript%3E%20%C3%BC.jpg", &jpeg(&picture(800, 600)));
+    assert_eq!((answer.status, answer.json()["key"].as_str().unwrap()), (200, "<script> ü.jpg"));
+    let done = events.picture("<script> ü.jpg", "done");
+    let sizes: Vec<_> = done["outputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| (o["width"].clone(), o["height"].clone()))
+        .collect();
+    assert_eq!(sizes, [(json!(800), json!(600)), (json!(192), json!(144))]);
+    assert_eq!(done["stages"].as_array().unwrap().len(), 5);
+    for (number, width) in [(0, 800), (1, 192)] {
+        let answer = get(&local.address, &format!("/pictures/{}/{number}", done["id"]));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/jpeg")));
+        assert_eq!(image::load_from_memory(&answer.body).unwrap().width(), width);
+    }
+    assert_eq!(get(&local.address, &format!("/pictures/{}/2", done["id"])).status, 404);
+
+    // What is stored survives, and the gallery with it.
+    let local = Local::start_in(local.stop(), &[]);
+    let mut events = Events::open(&local.address, &[]);
+    let known =
+        |list: &Value| list.as_array().is_some_and(|list| list.iter().any(|p| p["key"] == "<script> ü.jpg"));
+    let whole = events.next("whole", |_| true).unwrap();
+    if !known(&whole["studio"]["pictures"]) {
+        events.picture("<script> ü.jpg", "done");
+    }
+}
+
+#[test]
+fn a_broken_picture_is_retried_from_its_dead_letter_with_other_settings() {
+    let local = Local::start(&[]);
+    let mut events = Events::open(&local.address, &[]);
+    let whole = jpeg(&picture(900, 900));
+    assert_eq!(local.upload("cut.jpg", &whole[..whole.len() / 2]).status, 200);
+    let failed = events.picture("cut.jpg", "failed");
+    assert_eq!(failed["reason"], "truncated");
+    let letters = events.next("letters", |l| l["groups"][0]["count"] == 1).unwrap();
+    assert_eq!(
+        (&letters["scope"], &letters["groups"][0]["example"]),
+        (&json!("queue"), &json!("s3://longshore-input/cut.jpg"))
+    );
+    let change = |body: Value| ask(&local.address, "POST /renditions", &[MARK], body.to_string().as_bytes());
+    let wrong = change(json!({"renditions": "a=1", "icc": "cmyk", "damaged": "accept"}));
+    assert_eq!(
+        (wrong.status, wrong.json()["mistakes"].as_array().unwrap().len()),
+        (422, 2),
+        "{}",
+        wrong.text()
+    );
+    let right = change(json!({"renditions": "small=90x90", "icc": "srgb", "damaged": "accept"}));
+    assert_eq!((right.status, right.json()), (200, json!({"queued": 0})));
+
+    let retry = format!("POST /pictures/{}/retry", failed["id"]);
+    let answer = ask(&local.address, &retry, &[MARK], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let done = events.picture("cut.jpg", "done");
+    assert_eq!((&done["outputs"][0]["name"], &done["outputs"][0]["width"]), (&json!("small"), &json!(90)));
+    events.next("letters", |l| l["groups"] == json!([])).unwrap();
+    let again = ask(&local.address, &retry, &[MARK], b"");
+    assert_eq!((again.status, again.json()["error"].as_str().unwrap()), (409, "it has not failed"));
+
+    // Every finished picture once more, with what is set now.
+    let other = change(json!({"renditions": "small=50x50", "icc": "srgb", "damaged": "accept"}));
+    assert_eq!(other.json(), json!({"queued": 1}));
+    let smaller = events.next("pictures", |list| list[0]["outputs"][0]["width"] == 50);
+    assert!(smaller.is_some());
+}
+
+#[test]
+fn changes_from_other_sites_are_refused_and_uploads_are_bounded() {
+    let local = Local::start(&["--max-bytes", "20000"]);
+    let address = local.address.as_str();
+    let ours = format!("http://{address}");
+    let mut events = Events::open(address, &[]);
+    let name = ("X-Longshore-Name", "a.jpg");
+    let picture = jpeg(&picture(64, 48));
+    for (headers, status) in [
+        (vec![name, MARK, ("Origin", ours.as_str()), ("Sec-Fetch-Site", "same-origin")], 200),
+        (vec![name], 403),
+        (vec![name, MARK, ("Origin", "http://evil.example")], 403),
+        (vec![name, MARK, ("Origin", "null")], 403),
+        (vec![name, MARK, ("Sec-Fetch-Site", "cross-site")], 403),
+        (vec![name, MARK, ("Host", "rebound.example:80")], 403),
+        (vec![MARK], 400),
+        (vec![MARK, ("X-Longshore-Name", "..%2F..")], 400),
+    ] {
+        assert_eq!(ask(address, "POST /pictures", &headers, &picture).status, status, "{headers:?}");
+    }
+    for request in ["POST /pictures/1/retry", "POST /renditions"] {
+        assert_eq!(ask(address, request, &[("Origin", ours.as_str())], b"{}").status, 403, "{request}");
+    }
+    assert_eq!(local.upload("large.jpg", &vec![0; 20_001]).status, 413);
+    // Without a length, it is counted while it comes.
+    let mut stream = connect(address);
+    let head = format!(
+        "POST /pictures HTTP/1.1\r\nHost: {address}\r\nX-Longshore: page\r\nX-Longshore-Name: b.jpg\r\n"
+    );
+    stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+    for _ in 0..3 {
+        let _ = stream.write_all(format!("{:x}\r\n{}\r\n", 10_000, "x".repeat(10_000)).as_bytes());
+    }
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status).unwrap();
+    assert!(status.contains("413"), "{status}");
+    // Nothing but the first one has come in.
+    let first = events.picture("a.jpg", "done");
+    assert_eq!(get(address, &format!("/pictures/{}/0", first["id"])).status, 200);
+    let mut later = Events::open(address, &[]);
+    let pictures = later.next("whole", |_| true).unwrap()["studio"]["pictures"].clone();
+    assert_eq!(pictures.as_array().unwrap().len(), 1, "{pictures}");
+}
