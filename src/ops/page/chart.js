@@ -31,7 +31,8 @@ export class Chart {
     this.paths.reverse();
     const head = element("p", { className: "figure" }, this.value, this.unit, this.note);
     const plot = element("div", { className: "plot" }, this.svg, this.top);
-    this.node = element("div", { className: "tile" }, element("h3", {}, label), head, plot);
+    const ends = element("p", { className: "ends muted", ariaHidden: "true" }, element("span", {}, "5 min ago"), element("span", {}, "now"));
+    this.node = element("div", { className: "tile" }, element("h3", {}, label), head, plot, ends);
     plot.addEventListener("pointermove", (event) => this.point(event));
     plot.addEventListener("pointerleave", () => this.point(null));
     this.samples = [];

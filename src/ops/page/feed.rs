@@ -46,6 +46,8 @@ struct Sample {
     at: u64,
     phase: &'static str,
     trouble: Option<String>,
+    /// Why SQS did not say how much waits.
+    unasked: Option<String>,
     /// Messages in our hands.
     in_flight: usize,
     /// None: not asked for, or SQS did not say.
@@ -67,6 +69,8 @@ struct Asked {
 
 /// Five minutes of seconds.
 const SAMPLES: usize = 300;
+/// Samples that a rate is told over: a second holds few pictures.
+const SMOOTHED: usize = 5;
 /// More pages than an operator has; each costs a connection.
 const SEATS: usize = 32;
 /// Events that a slow page may fall behind before it is told everything anew.
@@ -120,14 +124,18 @@ impl Inner {
         let beats = if self.is_local() { BEATS_A_SAMPLE } else { 1 };
         let mut clock = tokio::time::interval(BEAT * BEATS_A_SAMPLE / beats);
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut last, mut since) = (Pace::default(), Instant::now());
+        let mut paces = VecDeque::from([(Instant::now(), Pace::default())]);
         let mut told = Told::default();
         for beat in 0_u64.. {
             clock.tick().await;
             if beat % u64::from(beats) == 0 {
                 let pace = self.admin.history.pace();
-                let sample = self.look(&last, &pace, since.elapsed());
-                (last, since) = (pace, Instant::now());
+                let (since, before) = paces.front().expect("there is always one");
+                let sample = self.look(before, &pace, since.elapsed());
+                paces.push_back((Instant::now(), pace));
+                if paces.len() > SMOOTHED {
+                    paces.pop_front();
+                }
                 self.publish("sample", || json!(sample));
                 let mut samples = lock(&self.samples);
                 samples.push_back(sample);
@@ -142,7 +150,7 @@ impl Inner {
     }
 
     fn look(&self, before: &Pace, pace: &Pace, passed: Duration) -> Sample {
-        let a_second = |n: u64| (n as f64 / passed.as_secs_f64().max(0.2) * 10.0).round() / 10.0;
+        let a_second = |n: u64| (n as f64 / passed.as_secs_f64().max(1.0) * 10.0).round() / 10.0;
         let ms = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e4).round() / 10.0);
         let asked = lock(&self.depth);
         let phase = match self.shutdown.phase() {
@@ -153,7 +161,8 @@ impl Inner {
         Sample {
             at: now(),
             phase,
-            trouble: self.admin.health.ready().err().or_else(|| asked.trouble.clone()),
+            trouble: self.admin.health.ready().err(),
+            unasked: asked.trouble.clone(),
             in_flight: self.admin.keeper.in_flight(),
             waiting: asked.depth.map(|d| d.waiting),
             hidden: asked.depth.map(|d| d.hidden),

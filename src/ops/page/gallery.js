@@ -88,6 +88,7 @@ function make(picture) {
     state: element("span", { className: "tag" }),
     steps: element("span", { className: "steps", ariaHidden: "true" }, ...STEPS.map(() => element("i", {}))),
     pair: element("div", { className: "pair" }),
+    hole: element("div", { className: "hole", ariaHidden: "true" }),
     why: element("p", { className: "why" }),
     reason: element("b", {}),
     detail: element("span", {}),
@@ -100,7 +101,7 @@ function make(picture) {
   parts.why.append(parts.reason, parts.detail);
   parts.retry.addEventListener("click", () => retry(picture.id));
   const head = element("div", { className: "card-head" }, parts.key, parts.size, parts.state);
-  card.append(head, parts.steps, parts.pair, parts.why, parts.stages, parts.times, parts.retry, parts.trouble);
+  card.append(head, parts.steps, parts.pair, parts.hole, parts.why, parts.stages, parts.times, parts.retry, parts.trouble);
   return card;
 }
 
@@ -131,6 +132,8 @@ function patchPair({ parts }, picture) {
   // What was made of other bytes or before it failed is no picture of this state.
   const outputs = ["failed", "skipped"].includes(picture.state) ? [] : picture.outputs.map((o, i) => ({ ...o, i }));
   show(parts.pair, outputs.length > 0);
+  // Where they will be: nothing jumps when they come.
+  show(parts.hole, outputs.length === 0 && MOVING.includes(picture.state));
   const makeFigure = () => {
     const image = element("img", { loading: "lazy", decoding: "async" });
     const link = element("a", { target: "_blank", rel: "noopener" }, image);

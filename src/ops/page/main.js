@@ -48,7 +48,7 @@ function whole(data) {
   if (about && JSON.stringify(about.versions) !== version) return location.reload();
   about = data.about;
   samples = data.samples;
-  say(byId("mode"), about.mode === "local" ? "local" : "work · read-only");
+  say(byId("mode"), about.mode === "local" ? "local" : "read-only");
   show(byId("mode"), true);
   say(byId("queue"), about.queue.split("/").at(-1));
   byId("queue").title = about.queue;
@@ -78,6 +78,8 @@ function tellSamples() {
   if (!last) return;
   for (const chart of charts) chart.update(samples, last.at);
   say(byId("uptime"), `up ${age((last.at - about.started) / 1000)}`);
+  say(byId("asked"), last.unasked ?? "");
+  show(byId("asked"), last.unasked != null);
   if (last.phase !== "running") tellStatus("draining", last.phase, "Told to stop: what runs is finished, nothing new is begun.");
   else if (last.trouble) tellStatus("trouble", "not ready", last.trouble);
   else tellStatus("working", "working", "");
