@@ -84,6 +84,9 @@ export async function open(browser, address, options = {}) {
     page.complaints.push(`a dialog opened: ${dialog.message()}`);
     await dialog.dismiss();
   });
+  // From the start: a dialog that opens before anybody listens is the operating system's.
+  page.choosers = [];
+  page.on("filechooser", (chooser) => page.choosers.push(chooser));
   await page.goto(address);
   return page;
 }
