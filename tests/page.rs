@@ -1,162 +1,17 @@
 //! The admin port over a real socket: what a browser, a scraper and a stranger are answered.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+#[path = "page/client.rs"]
+mod client;
 mod common;
 
+use client::{Events, Local, MARK, ask, connect, get};
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore, worker};
+use common::process::{Process, worker};
 use common::stage::Stage;
 use common::{LIMIT, wait_for};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-
-/// An answer: status, head in lower case, body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {}", self.text()))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
-    }
-}
-
-fn connect(address: &str) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
-}
-
-/// One request on a connection of its own, with the headers as they are given.
-fn ask(address: &str, request: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut text = format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-    if !headers.iter().any(|(name, _)| *name == "Host") {
-        text.push_str(&format!("Host: {address}\r\n"));
-    }
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    let mut stream = connect(address);
-    stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
-    // Who refuses before the end may close early.
-    let _ = stream.write_all(body);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(answer.len());
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    // Names in lower case, values as they are.
-    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-    let head = lines.map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
-    Answer { status, head, body: answer.get(end + 4..).unwrap_or_default().to_vec() }
-}
-
-fn get(address: &str, path: &str) -> Answer {
-    ask(address, &format!("GET {path}"), &[], b"")
-}
-
-const MARK: (&str, &str) = ("X-Longshore", "page");
-
-/// The stream of events, read line by line.
-struct Events(BufReader<TcpStream>);
-
-impl Events {
-    fn open(address: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = connect(address);
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut events = Self(BufReader::new(stream));
-        let status = events.line().unwrap();
-        assert!(status.contains("200"), "{status}");
-        events
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        (self.0.read_line(&mut line).unwrap_or(0) > 0).then(|| line.trim_end().to_owned())
-    }
-
-    /// The next event of this name that is as wanted; None when the stream ends.
-    fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-        let mut current = String::new();
-        loop {
-            let line = self.line()?;
-            if let Some(event) = line.strip_prefix("event: ") {
-                current = event.to_owned();
-            } else if let Some(data) = line.strip_prefix("data: ")
-                && current == name
-            {
-                let data = serde_json::from_str(data).unwrap();
-                if wanted(&data) {
-                    return Some(data);
-                }
-            }
-        }
-    }
-
-    /// The next state of a picture that is like this.
-    fn picture(&mut self, key: &str, state: &str) -> Value {
-        let like = |p: &&Value| p["key"] == key && p["state"] == state;
-        let event = self.next("pictures", |list| list.as_array().unwrap().iter().any(|p| like(&p)));
-        event.expect("the stream goes on").as_array().unwrap().iter().find(like).unwrap().clone()
-    }
-}
-
-/// `longshore local --serve`, ended when dropped.
-struct Local {
-    child: Child,
-    address: String,
-    folder: tempfile::TempDir,
-}
-
-impl Local {
-    fn start(arguments: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), arguments)
-    }
-
-    fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let mut command = longshore();
-        command.args(["local", "--serve", "--admin-addr", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
-        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let page = lines.find_map(|line| line.strip_prefix("The page is http://").map(str::to_owned));
-        // It has more to say, and somebody must take it.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = page.expect("it says where the page is").trim_end_matches('/').to_owned();
-        Self { child, address, folder }
-    }
-
-    fn upload(&self, name: &str, body: &[u8]) -> Answer {
-        ask(&self.address, "POST /pictures", &[MARK, ("X-Longshore-Name", name)], body)
-    }
-
-    fn stop(mut self) -> tempfile::TempDir {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap();
-        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::io::{BufRead, BufReader, Write};
 
 /// A worker whose admin port is on a free port of this address.
 fn work(stage: &Stage, address: &str, more: &[(&str, &str)]) -> (Process, String) {
@@ -263,6 +118,30 @@ async fn work_shows_keys_and_reasons_but_changes_nothing_and_shows_no_picture() 
     }
     // A key is data in an event; in no document.
     assert!(!get(&address, "/").text().contains("alert(1)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_bucket_is_told_as_trouble_and_then_as_mended() {
+    let stage = Stage::new().await;
+    let etag = stage.upload("a.jpg", jpeg(&picture(300, 200))).await;
+    let output = format!("{}-later", stage.output);
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[("LONGSHORE_OUTPUT_BUCKET", &output)]);
+    let mut events = Events::open(&address, &[]);
+    stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
+    let trouble =
+        |s: &Value| s["trouble"].as_str().is_some_and(|t| t.contains(&output) && t.contains("NoSuchBucket"));
+    events.next("sample", trouble).unwrap();
+    let like = |outcome: &str, mended: bool| {
+        let wanted = (json!("a.jpg"), json!(outcome), json!(mended));
+        move |list: &Value| {
+            (list[0]["key"].clone(), list[0]["outcome"].clone(), list[0]["mended"].clone()) == wanted
+        }
+    };
+    let mut again = Events::open(&address, &[]);
+    assert!(like("blocked", false)(&again.next("whole", |_| true).unwrap()["failures"]));
+    stage.world.s3.create_bucket().bucket(&output).send().await.unwrap();
+    again.next("failures", like("blocked", true)).unwrap();
+    events.next("sample", |s| s["trouble"].is_null() && s["rate"].as_f64().unwrap() > 0.0).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,6 +292,8 @@ fn a_broken_picture_is_retried_from_its_dead_letter_with_other_settings() {
     );
     let right = change(json!({"renditions": "small=90x90", "icc": "srgb", "damaged": "accept"}));
     assert_eq!((right.status, right.json()), (200, json!({"queued": 0})));
+    let recipe = events.next("recipe", |_| true).unwrap();
+    assert_eq!((&recipe["renditions"], &recipe["changed"]), (&json!("small=90x90,q85,420"), &json!(true)));
 
     let retry = format!("POST /pictures/{}/retry", failed["id"]);
     let answer = ask(&local.address, &retry, &[MARK], b"");

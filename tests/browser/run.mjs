@@ -144,6 +144,7 @@ async function main() {
     });
     await until("all are done", count(cards(page, "done"), 12));
     assert.deepEqual([...new Set(await loaded(page, "resized"))].sort(), ["360x480", "640x480"]);
+    assert.match(await page.textContent("#settings"), /damagedacceptthis page/);
   });
 
   await step("a retry mends what the settings now allow", async () => {
@@ -188,6 +189,7 @@ async function main() {
     await server.stop();
     await until("it is closed", status(page, "closed"));
     assert.match(await page.textContent("#banner"), /closed, or cannot be reached, since \d\d:\d\d:\d\d/);
+    assert.deepEqual(await serious(page), []);
     await page.screenshot({ path: join(shots, "closed.png") });
     server = local(new URL(address).host);
     await server.line(/^The page is /);

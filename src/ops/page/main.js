@@ -37,6 +37,7 @@ byId("charts").append(...charts.map((chart) => chart.node));
 let about = null;
 let samples = [];
 let failures = [];
+let settings = [];
 let lostAt = null;
 let pause = 500;
 let timer = null;
@@ -52,17 +53,24 @@ function whole(data) {
   show(byId("mode"), true);
   say(byId("queue"), about.queue.split("/").at(-1));
   byId("queue").title = about.queue;
-  panels.settings(data.settings);
+  settings = data.settings;
+  panels.settings(settings);
   panels.letters(data.letters);
   panels.versions(about);
   show(byId("studio"), Boolean(data.studio));
   if (data.studio) {
     upload.start(data.studio.max_bytes);
-    recipe.update(data.studio.recipe);
+    tellRecipe(data.studio.recipe);
     gallery.update(data.studio.pictures, true);
   }
   tellFailures(data.failures);
   tellSamples();
+}
+
+function tellRecipe(now) {
+  recipe.update(now);
+  if (!now.changed) return;
+  panels.settings(settings.map((s) => (s.flag in now ? { ...s, value: now[s.flag], from: "this page" } : s)));
 }
 
 function tellFailures(list) {
@@ -106,7 +114,7 @@ const heard = {
   },
   failures: tellFailures,
   letters: panels.letters,
-  recipe: recipe.update,
+  recipe: tellRecipe,
   pictures(list) {
     gallery.update(list, false);
     tellFailures(failures);

@@ -42,6 +42,8 @@ pub struct Studio {
     recipes: Recipes,
     /// The settings as they were typed; those that the page does not change stay as they were.
     typed: Mutex<RenderArgs>,
+    /// They are not those of the command line any more.
+    changed: AtomicBool,
     max_bytes: u64,
     /// Who goes through the letters hides them from others: one at a time.
     letters: Turn<Letters>,
@@ -94,6 +96,7 @@ impl Studio {
             history,
             recipes,
             typed: Mutex::new(typed),
+            changed: AtomicBool::new(false),
             max_bytes,
             letters: Turn::new(letters),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
@@ -110,6 +113,7 @@ impl Studio {
         let settings = &recipe.settings;
         let renditions: Vec<String> = settings.specs.iter().map(ToString::to_string).collect();
         json!({
+            "changed": self.changed.load(Ordering::Relaxed),
             "renditions": renditions.join("; "),
             "icc": match settings.icc { IccMode::Srgb => "srgb", IccMode::Keep => "keep" },
             "damaged": match settings.limits.damaged { Damaged::Reject => "reject", Damaged::Accept => "accept" },
@@ -210,6 +214,7 @@ impl Studio {
         let config = RenderConfig::read(&args)?;
         *typed = args;
         self.recipes.replace(config.settings);
+        self.changed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
