@@ -248,7 +248,9 @@ impl Metrics {
 }
 
 /// Name, a label, value.
-fn totals(counts: &Counts) -> [(&'static str, [(&'static str, &'static str); 1], u64); 8] {
+type Total = (&'static str, [(&'static str, &'static str); 1], u64);
+
+fn totals(counts: &Counts) -> [Total; 8] {
     let [consumed, deleted, dead_lettered, retried, released, lost, redelivered, _] =
         COUNTERS.map(|(name, _)| name);
     [

@@ -66,7 +66,16 @@ fn a_picture_moves_and_only_what_changed_is_told() {
     assert_eq!(state(), Shown::Working);
     let (_, revision) = history.pictures(|p| p.since(0)).unwrap();
 
-    let output = Output { name: "thumbs".into(), bytes: 3, width: 2, height: 1, written: true };
+    let output = Output {
+        name: "thumbs".into(),
+        bytes: 3,
+        width: 2,
+        height: 1,
+        written: true,
+        resize: Duration::ZERO,
+        encode: Duration::ZERO,
+        upload: Duration::ZERO,
+    };
     let made = Made { outputs: vec![output], ..Made::default() };
     history.ended(Some(&created("a.jpg")), &Outcome::Done(made), SHORT, 1);
     history.ended(Some(&created("a.jpg")), &Outcome::Superseded, SHORT, 1);

@@ -80,9 +80,9 @@ fn pass_transforms(bits: &mut Bits, mut width: u32, height: u32) -> Result<u32, 
                 let colours = bits.take(8)? + 1;
                 pass_image(bits, colours, 1)?;
                 let packed = match colours {
-                    ..=2 => 3,
-                    ..=4 => 2,
-                    ..=16 => 1,
+                    1..=2 => 3,
+                    3..=4 => 2,
+                    5..=16 => 1,
                     _ => 0,
                 };
                 width = blocks(width, packed);
