@@ -223,7 +223,8 @@ async fn so_many_pages_and_no_more() {
     let stage = Stage::new().await;
     let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
     let mut open: Vec<Events> = (0..32).map(|_| Events::open(&address, &[])).collect();
-    let refused = get(&address, "/events");
+    // HEAD, as a stream that is not refused would not end.
+    let refused = ask(&address, "HEAD /events", &[], b"");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     // A page that is closed makes room, once the worker has noticed.
     open.pop();
