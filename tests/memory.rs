@@ -225,7 +225,7 @@ fn memory_stays_within_what_the_header_says() {
     let made = [many_codes(3, Place::Picture), many_codes(3, Place::Alpha), shaded];
     let settings_ = settings("a=10x10", IccMode::Srgb);
     let mut read = 0;
-    for round in 0..3000 {
+    for round in 0..600 {
         let mut file = made[round % made.len()].clone();
         for _ in 0..random.usize(1..4) {
             let at = random.usize(20..file.len().min(120));
@@ -239,7 +239,7 @@ fn memory_stays_within_what_the_header_says() {
             Err(why) => assert!(rendered.is_err() && taken < 2 << 20, "round {round}: {why}, {taken} bytes"),
         }
     }
-    assert!(read > 100, "{read} files could be read");
+    assert!(read > 50, "{read} files could be read");
 
     // The bound is worth something: a large baseline file needs little more than its renditions.
     let large = jpeg_of((6000, 4000), ColorType::Rgb, SamplingFactor::F_2_2, false, 20).bytes;
@@ -261,7 +261,9 @@ fn memory_stays_within_what_the_header_says() {
     let spent =
         || [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime].map(|clock| seconds(clock_gettime(clock)));
     let (files, before) = (files(), spent());
-    for file in [&progressive].into_iter().chain(files.iter().map(|file| &file.bytes)) {
+    // One progressive JPEG, and each of the other formats.
+    let others = files.iter().filter(|file| !file.name.contains('×'));
+    for file in [&progressive].into_iter().chain(others.map(|file| &file.bytes)) {
         render(file, &settings(spec::DEFAULT_RENDITIONS, IccMode::Srgb)).unwrap();
     }
     let [here, everywhere] = [0, 1].map(|clock| spent()[clock] - before[clock]);
