@@ -120,6 +120,21 @@ impl Trap {
         sound(&rendered).map(|_| ())
     }
 
+    /// The last thing in it is the header of a sequential scan of three components (T.81 B.2.3).
+    pub fn ends_before_its_data(&self) -> bool {
+        let end = self.bytes.len().saturating_sub(14);
+        matches!(self.bytes[end..], [0xFF, 0xDA, 0, 12, 3, .., 0, 63, 0])
+    }
+
+    pub fn verdict_if_nothing_is_there(&self) -> Result<(), String> {
+        match self.render(Damaged::Accept) {
+            Err(rejection) if rejection.reason == Reason::Truncated => Ok(()),
+            other => {
+                Err(format!("{:?}; expected a rejection", other.map(|rendered| rendered.renditions.len())))
+            }
+        }
+    }
+
     /// Profiles are kept, as the programs behind the manifest's figures did.
     fn render(&self, damaged: Damaged) -> Result<Rendered, longshore::error::Rejection> {
         let specs = spec::parse("resized=1024x768,q82; thumbs=192x192,q82,444").unwrap();
