@@ -17,8 +17,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 41;
 
+/// Across and down.
+type Size = (usize, usize);
+
 /// As photographs come from the decoder: brightness for `resized`, its colours, and the thumbnail made from it.
-const JOBS: [(&str, (usize, usize), (usize, usize)); 4] = [
+const JOBS: [(&str, Size, Size); 4] = [
     ("12 megapixels at 4/8 to resized", (2000, 1500), (1024, 768)),
     ("16 megapixels at 3/8 to resized", (1740, 1305), (1024, 768)),
     ("its colours", (1000, 750), (512, 384)),
@@ -65,7 +68,7 @@ fn picture((width, height): (usize, usize)) -> Plane {
     let mut sample = |at: usize| {
         let (x, y) = ((at % width) as f32, (at / width) as f32);
         let wave = 60.0 * (x / 37.0).sin() * (y / 53.0).cos();
-        let edge = if (x / 90.0 + y / 70.0) as u32 % 2 == 0 { 40.0 } else { -40.0 };
+        let edge = if ((x / 90.0 + y / 70.0) as u32).is_multiple_of(2) { 40.0 } else { -40.0 };
         (128.0 + wave + edge + 8.0 * (random.f32() - 0.5)) as u8
     };
     Plane { width, height, samples: (0..width * height).map(&mut sample).collect() }
