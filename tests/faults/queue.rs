@@ -209,7 +209,7 @@ async fn a_lease_that_is_lost_to_another() {
     scenario.until_empty(PATIENCE).await;
     unrenewed.end();
     let told = a.idle(PATIENCE).await.unwrap();
-    let count = |name: &str| told[&format!("longshore_messages_{name}_total")];
+    let count = |name: &str| told[&crate::harness::metrics::counter(name)];
     assert_eq!((count("ownership_lost"), count("deleted"), count("received")), (1.0, 0.0, 1.0));
     let log = scenario.log.clone();
     scenario.finish().await;
@@ -238,7 +238,7 @@ async fn counters_tell_what_happened() {
     worker.idle(PATIENCE).await.unwrap();
     let (_, text) = worker.ask("/metrics").await.unwrap();
     for (series, wanted) in [
-        ("longshore_messages_received_total", 10),
+        ("messaging_client_consumed_messages_total", 10),
         ("longshore_messages_deleted_total", 7),
         ("longshore_messages_dead_lettered_total", 2),
         ("longshore_messages_retried_total", 1),

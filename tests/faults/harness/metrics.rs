@@ -67,7 +67,7 @@ pub fn check_idle_end(last: &Sums, farewell: &Value) -> Result<(), String> {
 
 fn at_the_end(last: &Sums, farewell: &Value, fits: impl Fn(f64, f64) -> bool) -> Result<(), String> {
     for name in ENDS.into_iter().chain(["received"]) {
-        let before = last.get(&format!("longshore_messages_{name}_total")).copied();
+        let before = last.get(&counter(name)).copied();
         let at_last = farewell[name].as_f64();
         if !before.zip(at_last).is_some_and(|(before, at_last)| fits(before, at_last)) {
             return Err(format!("/metrics told {name} {before:?} last, and it ended with {at_last:?}"));
@@ -83,16 +83,24 @@ pub fn check(text: &str) -> Result<(), String> {
         let value = sums.get(name).copied();
         value.ok_or_else(|| format!("/metrics does not tell {name}"))
     };
-    let received = get("messaging_client_consumed_messages_total")?;
+    let received = get(&counter("received"))?;
     let mut told = vec![("in_flight", get("longshore_messages_in_flight")?)];
     for end in ENDS {
-        told.push((end, get(&format!("longshore_messages_{end}_total"))?));
+        told.push((end, get(&counter(end))?));
     }
     let sum: f64 = told.iter().map(|(_, n)| n).sum();
     if (sum - received).abs() < 0.5 {
         return Ok(());
     }
     Err(format!("received {received} is not the sum of {told:?}"))
+}
+
+/// What the counter is called of the messages that came to this end, or were received.
+pub fn counter(what: &str) -> String {
+    match what {
+        "received" => "messaging_client_consumed_messages_total".to_owned(),
+        end => format!("longshore_messages_{end}_total"),
+    }
 }
 
 pub fn sums(text: &str) -> Sums {
