@@ -25,6 +25,7 @@ pub use work::build as build_worker;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Turns pictures uploaded to S3 into renditions, through a queue, and never loses one.
 #[derive(Debug, Parser)]
@@ -94,6 +95,17 @@ pub fn run(cli: Cli) -> ExitCode {
 fn failed(why: impl fmt::Display) -> u8 {
     eprintln!("error: {why}");
     FAILED
+}
+
+/// In the largest unit that makes a whole number, rounded down.
+fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5_999 => format!("{} min", seconds / 60),
+        6_000..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// Runs a command that mostly waits for answers, on this thread alone.

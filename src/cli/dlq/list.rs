@@ -1,7 +1,7 @@
 //! Looking, which changes nothing.
 
 use super::select::Selection;
-use crate::cli::OK;
+use crate::cli::{OK, age};
 use crate::error::{Error, Printable};
 use crate::queue::letters::{Fate, Letter, Letters, Tally};
 use serde_json::json;
@@ -104,15 +104,4 @@ fn print(letter: &Letter, as_json: bool) {
 
 fn example(letter: &Letter) -> String {
     letter.objects.first().cloned().unwrap_or_else(|| letter.body.chars().take(60).collect())
-}
-
-/// In the largest unit that makes a whole number, rounded down.
-fn age(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..=99 => format!("{seconds} s"),
-        100..=5_999 => format!("{} min", seconds / 60),
-        6_000..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }

@@ -7,10 +7,10 @@ use super::scaling::{self, Scaling};
 use super::workers::{Worker, Workers};
 use crate::aws::{self, Clients, Connection};
 use crate::config::QueueConfig;
-use crate::queue::DeadLetters;
+
+use crate::queue::{DeadLetters, Depth, Queue};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Statistic};
-use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -61,27 +61,18 @@ impl Status {
     /// Nothing that was asked for could not be read. A worker that is not there does not count: with no
     /// backlog there is none.
     pub fn is_whole(&self) -> bool {
-        let known = |told: &Option<Told<Vec<_>>>| told.as_ref().is_none_or(Told::is_known);
         self.queue.is_known()
             && self.oldest_seconds.is_known()
             && self.dead_letters.is_known()
             && self.cluster.as_ref().is_none_or(Cluster::is_whole)
-            && known(&self.scaling)
+            && self.scaling.as_ref().is_none_or(Told::is_known)
             && self.changes.as_ref().is_none_or(Told::is_known)
     }
 }
 
-/// Messages by state; SQS counts approximately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Depth {
-    pub visible: u64,
-    pub in_flight: u64,
-    pub delayed: u64,
-}
-
 /// Asks, again and again.
 pub struct Asker {
-    sqs: aws_sdk_sqs::Client,
+    clients: Clients,
     cloudwatch: aws_sdk_cloudwatch::Client,
     ecs: aws_sdk_ecs::Client,
     autoscaling: aws_sdk_applicationautoscaling::Client,
@@ -116,7 +107,7 @@ impl Asker {
         let sdk = aws::load(&connection).await;
         let clients = Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await;
         Self {
-            sqs: clients.send.clone(),
+            clients: clients.clone(),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk),
             ecs: aws_sdk_ecs::Client::new(&sdk),
             autoscaling: aws_sdk_applicationautoscaling::Client::new(&sdk),
@@ -148,7 +139,7 @@ impl Asker {
         };
         let changes = async {
             let url = self.scope.changes_url.as_deref()?;
-            Some(changes::read(&self.sqs, url).await)
+            Some(changes::read(&self.clients.send, url).await)
         };
         let (queue, oldest, dead_letters, cluster, scaling, changes) = tokio::join!(
             self.depth(&self.queue_url),
@@ -175,18 +166,7 @@ impl Asker {
     }
 
     async fn depth(&self, url: &str) -> Result<Depth, String> {
-        let ask = self.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(vec![
-            Attribute::ApproximateNumberOfMessages,
-            Attribute::ApproximateNumberOfMessagesNotVisible,
-            Attribute::ApproximateNumberOfMessagesDelayed,
-        ]));
-        let answer = ask.send().await.map_err(|e| aws::explain(&e))?;
-        let number = |name: Attribute| answer.attributes()?.get(&name)?.parse().ok();
-        Ok(Depth {
-            visible: number(Attribute::ApproximateNumberOfMessages).unwrap_or(0),
-            in_flight: number(Attribute::ApproximateNumberOfMessagesNotVisible).unwrap_or(0),
-            delayed: number(Attribute::ApproximateNumberOfMessagesDelayed).unwrap_or(0),
-        })
+        Queue::new(self.clients.clone(), url.to_owned()).depth().await.map_err(|e| e.to_string())
     }
 
     async fn dead_letters(&self) -> Result<Depth, String> {

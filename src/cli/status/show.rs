@@ -1,9 +1,12 @@
 //! A look as text.
 
-use super::gather::{Depth, Status, Told};
+use super::gather::{Status, Told};
 use super::workers::Worker;
+use crate::cli;
 use crate::error::Printable;
+use crate::queue::Depth;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// Lines of at most this many characters of somebody else's text.
 const WIDTH: usize = 100;
@@ -26,8 +29,8 @@ fn queues(out: &mut String, status: &Status) {
         Told::Is(None) => "unknown".into(),
         Told::CannotRead { .. } => "not readable".into(),
     };
-    let depth = |Depth { visible, in_flight, delayed }: Depth| {
-        format!("{} waiting, {} in flight, {} delayed", number(visible), number(in_flight), number(delayed))
+    let depth = |Depth { waiting, hidden, delayed }: Depth| {
+        format!("{} waiting, {} in flight, {} delayed", number(waiting), number(hidden), number(delayed))
     };
     let known = known(&status.queue, |d| format!("{}; oldest {oldest}", depth(*d)));
     let _ = writeln!(out, "queue      {}: {known}", clean(name));
@@ -35,8 +38,8 @@ fn queues(out: &mut String, status: &Status) {
         let _ = writeln!(out, "           age of the oldest: {}", clean(cannot_read));
     }
     let dead = self::known(&status.dead_letters, |d| {
-        let mend = if d.visible + d.in_flight > 0 { " (longshore dlq list)" } else { "" };
-        format!("{} dead letters{mend}", number(d.visible + d.in_flight))
+        let mend = if d.waiting + d.hidden > 0 { " (longshore dlq list)" } else { "" };
+        format!("{} dead letters{mend}", number(d.waiting + d.hidden))
     });
     let _ = writeln!(out, "dlq        {dead}");
 }
@@ -192,13 +195,9 @@ fn seconds(seconds: Option<f64>) -> String {
     }
 }
 
+/// Clocks differ: what has yet to come is now.
 fn age(seconds: i64) -> String {
-    match seconds {
-        ..100 => format!("{} s", seconds.max(0)),
-        100..6_000 => format!("{} min", seconds / 60),
-        6_000..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
+    cli::age(Duration::from_secs(seconds.max(0).unsigned_abs()))
 }
 
 #[cfg(test)]
