@@ -169,6 +169,8 @@ async fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
     let worker = status["workers"].as_object().unwrap().values().next().unwrap();
     assert!(worker["cannot_read"].as_str().unwrap().contains("no answer"), "{status}");
     assert!(status.get("cluster").is_none(), "nobody asked for one: {status}");
+    let (_, text, _) = run_aside(self::status(&stage, &url, &["--worker", &free_address().await])).await;
+    assert!(text.contains("0 of 1 answer: -/s"), "nobody tells a rate:\n{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

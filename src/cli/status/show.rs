@@ -35,7 +35,7 @@ fn queues(out: &mut String, status: &Status) {
     let known = known(&status.queue, |d| format!("{}; oldest {oldest}", depth(*d)));
     let _ = writeln!(out, "queue      {}: {known}", clean(name));
     if let Told::CannotRead { cannot_read } = &status.oldest_seconds {
-        let _ = writeln!(out, "           age of the oldest: {}", clean(cannot_read));
+        let _ = writeln!(out, "           age of the oldest: {}", Printable(cannot_read));
     }
     let dead = self::known(&status.dead_letters, |d| {
         let mend = if d.waiting + d.hidden > 0 { " (longshore dlq list)" } else { "" };
@@ -47,7 +47,8 @@ fn queues(out: &mut String, status: &Status) {
 fn workers(out: &mut String, status: &Status) {
     let answering: Vec<&Worker> = status.workers.values().filter_map(is).collect();
     let sum = |of: fn(&Worker) -> u64| number(answering.iter().map(|w| of(w)).sum());
-    let per_second: Option<f64> = answering.iter().map(|w| w.per_second).sum();
+    let rates: Vec<f64> = answering.iter().filter_map(|w| w.per_second).collect();
+    let per_second = (!rates.is_empty()).then(|| rates.iter().sum::<f64>());
     let _ = writeln!(
         out,
         "workers    {} of {} answer: {}/s, {} in work; {} done, {} rejected, {} tried again",
@@ -134,7 +135,7 @@ fn changes(out: &mut String, status: &Status) {
 fn each<T>(out: &mut String, heading: &str, told: &Told<Vec<T>>, line: impl Fn(&T) -> String) {
     match told {
         Told::CannotRead { cannot_read } => {
-            let _ = writeln!(out, "{heading:<10} cannot be read: {}", clean(cannot_read));
+            let _ = writeln!(out, "{heading:<10} cannot be read: {}", Printable(cannot_read));
         }
         Told::Is(all) if all.is_empty() => {
             let _ = writeln!(out, "{heading:<10} none");
@@ -154,7 +155,7 @@ fn each<T>(out: &mut String, heading: &str, told: &Told<Vec<T>>, line: impl Fn(&
 fn known<T>(told: &Told<T>, line: impl Fn(&T) -> String) -> String {
     match told {
         Told::Is(value) => line(value),
-        Told::CannotRead { cannot_read } => format!("cannot be read: {}", clean(cannot_read)),
+        Told::CannotRead { cannot_read } => format!("cannot be read: {}", Printable(cannot_read)),
     }
 }
 
