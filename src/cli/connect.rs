@@ -42,13 +42,17 @@ impl ConnectArgs {
     }
 }
 
-/// Clients for a command that waits for nothing long.
-pub async fn clients(config: &QueueConfig) -> Clients {
-    let connection = Connection {
+/// As the settings say.
+pub fn connection(config: &QueueConfig) -> Connection {
+    Connection {
         region: config.region.clone(),
         endpoint_url: config.endpoint_url.clone(),
         profile: config.profile.clone(),
         credentials: None,
-    };
-    Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await
+    }
+}
+
+/// Clients for a command that waits for nothing long.
+pub async fn clients(config: &QueueConfig) -> Clients {
+    Clients::connect(&connection(config), Duration::from_secs(5), Duration::from_secs(90)).await
 }

@@ -5,9 +5,9 @@ use super::changes::{self, Change};
 use super::cluster::{self, Cluster};
 use super::scaling::{self, Scaling};
 use super::workers::{Worker, Workers};
-use crate::aws::{self, Clients, Connection};
+use crate::aws::{self, Clients};
+use crate::cli::connect;
 use crate::config::QueueConfig;
-
 use crate::queue::{DeadLetters, Depth, Queue};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Statistic};
@@ -98,14 +98,8 @@ const AGE_WITHIN: Duration = Duration::from_secs(600);
 
 impl Asker {
     pub async fn new(config: &QueueConfig, scope: &Scope) -> Self {
-        let connection = Connection {
-            region: config.region.clone(),
-            endpoint_url: config.endpoint_url.clone(),
-            profile: config.profile.clone(),
-            credentials: None,
-        };
-        let sdk = aws::load(&connection).await;
-        let clients = Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await;
+        let sdk = aws::load(&connect::connection(config)).await;
+        let clients = connect::clients(config).await;
         Self {
             clients: clients.clone(),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk),
