@@ -13,6 +13,7 @@
 
 pub mod aws;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod error;
 pub mod event;
