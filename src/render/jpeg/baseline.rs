@@ -176,6 +176,8 @@ fn read_one(codes: &Codes, mut cursor: Cursor, taken: u32, buffer: &Buffer) -> (
         return (One::End, cursor);
     }
     let value = extend(cursor.take(size), size) as i16;
+    // Up to 31 bits were taken: three look-ups may follow.
+    cursor.refill(buffer);
     (One::Value { run, value }, cursor)
 }
 
@@ -320,4 +322,117 @@ fn flush(
     }
     part.column += part.filled;
     part.filled = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bits::CHUNK;
+    use super::super::idct::place;
+    use super::super::tables::{Huffman, Tables};
+    use super::*;
+
+    /// Bits, first one on top of each byte.
+    #[derive(Default)]
+    struct Writer {
+        bits: Vec<bool>,
+    }
+
+    impl Writer {
+        fn put(&mut self, (value, count): (u32, u32)) {
+            self.bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        }
+
+        /// A code for `run` zeros and the size of `value`, and the bits of `value` (T.81 F.1.2).
+        fn code(&mut self, huffman: &Huffman, run: u32, value: i32) {
+            let size = 32 - value.unsigned_abs().leading_zeros();
+            self.put(code(huffman, run << 4 | size));
+            let bits = if value < 0 { value - 1 } else { value };
+            self.put((bits as u32 & ((1 << size) - 1), size));
+        }
+
+        fn block(&mut self, dc: &Huffman, ac: &Huffman, coefficients: &[i32; 64]) {
+            self.code(dc, 0, coefficients[0]);
+            let mut run = 0;
+            for &coefficient in &coefficients[1..] {
+                if coefficient == 0 {
+                    run += 1;
+                    continue;
+                }
+                while run > 15 {
+                    self.code(ac, 15, 0);
+                    run -= 16;
+                }
+                self.code(ac, run, coefficient);
+                run = 0;
+            }
+            if run > 0 {
+                self.code(ac, 0, 0);
+            }
+        }
+
+        fn buffer(&self) -> Box<Buffer> {
+            let mut buffer = Box::new([0xAA; CHUNK + 8]);
+            for (byte, bits) in buffer.iter_mut().zip(self.bits.chunks(8)) {
+                *byte = bits.iter().zip((0..8).rev()).fold(0, |byte, (&bit, at)| byte | u8::from(bit) << at);
+            }
+            buffer
+        }
+    }
+
+    /// Code and length of a symbol (T.81 C.2).
+    fn code(huffman: &Huffman, symbol: u32) -> (u32, u32) {
+        let (mut code, mut nth) = (0, 0);
+        for (length, &count) in (1..).zip(&huffman.counts) {
+            let symbols = &huffman.symbols[nth..nth + usize::from(count)];
+            if let Some(at) = symbols.iter().position(|&s| u32::from(s) == symbol) {
+                return (code + at as u32, length);
+            }
+            nth += usize::from(count);
+            code = (code + u32::from(count)) << 1;
+        }
+        panic!("no code for {symbol:#x}")
+    }
+
+    /// Long codes with long values among short ones: every look-up comes at every fill of the window.
+    #[test]
+    fn random_blocks_are_read_as_they_were_written() {
+        let tables = Tables::new();
+        let mut random = 1u32;
+        let mut below = |limit: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((u64::from(random) * u64::from(limit)) >> 32) as u32
+        };
+        for number in 0..2 {
+            let (dc, ac) = (tables.dc[number].as_ref().unwrap(), tables.ac[number].as_ref().unwrap());
+            let dc_lookup = DcLookup::new(dc);
+            let lookups: Vec<_> = (1..=8).map(|scale| (scale, AcLookup::new(ac, scale))).collect();
+            for round in 0..20_000 {
+                let mut coefficients = [0; 64];
+                let (density, long) = (1 + below(64), 1 + below(16));
+                for coefficient in &mut coefficients {
+                    if below(64) < density {
+                        let size = if below(long) == 0 { 1 + below(10) } else { 1 + below(4) };
+                        let magnitude = ((1 << (size - 1)) + below(1 << (size - 1))) as i32;
+                        *coefficient = if below(2) == 0 { magnitude } else { -magnitude };
+                    }
+                }
+                let mut writer = Writer::default();
+                writer.block(dc, ac, &coefficients);
+                let buffer = writer.buffer();
+                for (scale, lookup) in &lookups {
+                    let reader = Reader { dc: &dc_lookup, ac: lookup };
+                    let (mut cursor, mut prediction) = (Cursor::new(), 0);
+                    let mut batch: Box<Coefficients> = Box::new([0; 256 * LANES]);
+                    assert!(reader.read_block(&mut cursor, &buffer, &mut prediction, &mut batch, 5));
+                    assert_eq!(cursor.bit(), writer.bits.len(), "round {round}, scale {scale}");
+                    for (zigzag, &expected) in coefficients.iter().enumerate() {
+                        if let Some(place) = place(zigzag, *scale) {
+                            let found = i32::from(batch[place * LANES + 5]);
+                            assert_eq!(found, expected, "round {round}, scale {scale}, coefficient {zigzag}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
