@@ -17,6 +17,21 @@ pub struct Terms {
     pub visibility: u64,
     /// Near the cap of 12 h, renewals ask for less.
     pub capped: bool,
+    /// Which worker stood still, and from when to when: see [`Terms::was_read`].
+    pub still: Vec<(String, Duration, Duration)>,
+}
+
+/// A reply that was handed over so shortly before a worker stood still may not have been read by then.
+const UNREAD: Duration = Duration::from_millis(200);
+
+impl Terms {
+    /// Whether a worker went on after a reply was handed over to it, and so has read it soon.
+    fn was_read(&self, e: &Exchange) -> bool {
+        let ended = e.ended.unwrap_or(e.at);
+        !self.still.iter().any(|(worker, from, to)| {
+            *worker == e.worker && from.saturating_sub(UNREAD) <= ended && ended <= *to
+        })
+    }
 }
 
 /// A life of a worker.
@@ -196,7 +211,7 @@ fn nothing_after_the_end(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
             let in_time = took < Duration::from_secs(terms.visibility) / 30;
             // Whoever is told that a message is not his any more has no say in it.
             let ends = ends && exchange.done.contains(&entry.id) || exchange.lost.contains(&entry.id);
-            if ends && in_time && exchange.confirmed() {
+            if ends && in_time && exchange.confirmed() && terms.was_read(exchange) {
                 ended.insert(name, exchange.ended.unwrap_or(exchange.at));
             }
         }

@@ -105,6 +105,8 @@ struct Inner {
     exchanges: Vec<Exchange>,
     /// What the script did: signals, restarts.
     events: Vec<(Duration, String)>,
+    /// Which worker stood still, since when, and until when if it goes on.
+    still: Vec<(String, Duration, Option<Duration>)>,
 }
 
 impl Default for Log {
@@ -130,6 +132,24 @@ impl Log {
     pub fn event(&self, what: impl Into<String>) {
         let now = self.now();
         self.inner().events.push((now, what.into()));
+    }
+
+    /// A worker stands still from now on, or goes on.
+    pub fn stands(&self, worker: &str, still: bool) {
+        let now = self.now();
+        let mut inner = self.inner();
+        let open = inner.still.iter_mut().find(|(name, _, until)| name == worker && until.is_none());
+        match (open, still) {
+            (Some((_, _, until)), false) => *until = Some(now),
+            (None, true) => inner.still.push((worker.to_owned(), now, None)),
+            _ => {}
+        }
+    }
+
+    /// Which worker stood still, and from when to when.
+    pub fn still(&self) -> Vec<(String, Duration, Duration)> {
+        let inner = self.inner();
+        inner.still.iter().map(|(w, from, to)| (w.clone(), *from, to.unwrap_or(Duration::MAX))).collect()
     }
 
     pub fn begin(&self, worker: &str, life: u64, call: Call) -> usize {

@@ -230,6 +230,7 @@ impl Scenario {
             concurrency: self.workers().iter().map(|w| (w.name.clone(), w.concurrency())).collect(),
             visibility: self.workers().first().map_or(VISIBILITY.as_secs(), |w| w.visibility()),
             capped: self.capped.load(Ordering::SeqCst),
+            still: self.log.still(),
         }
     }
 

@@ -195,11 +195,13 @@ impl Worker {
 
     /// It stands still, with all its connections open.
     pub fn freeze(&self) {
+        self.log.stands(&self.name, true);
         self.signal(Signal::STOP, "SIGSTOP");
     }
 
     pub fn thaw(&self) {
         self.signal(Signal::CONT, "SIGCONT");
+        self.log.stands(&self.name, false);
     }
 
     pub fn kill(&self) {
