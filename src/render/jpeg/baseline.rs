@@ -168,8 +168,7 @@ enum One {
 /// one that ran past the block, the first of those it resolved.
 #[inline(never)]
 fn read_one(codes: &Codes, mut cursor: Cursor, taken: u32, buffer: &Buffer) -> (One, Cursor) {
-    cursor.rewind(taken);
-    cursor.refill(buffer);
+    cursor.rewind(taken, buffer);
     let Some(symbol) = codes.read(&mut cursor) else { return (One::Bad, cursor) };
     let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
     if size == 0 && run != 15 {

@@ -12,26 +12,31 @@ pub(super) type Buffer = [u8; CHUNK + 8];
 /// A place in a [`Buffer`], with the bits that follow it. A copy is a bookmark.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor {
-    /// The next bits, first one on top.
+    /// The next bits, first one on top. Below those that count are some that come after them, or zeros.
     window: u64,
-    /// Where in the buffer the window starts, in bits.
-    bit: usize,
+    /// The byte after the last that counts.
+    next: usize,
+    /// How many bits of the window count.
+    have: u32,
 }
 
 impl Cursor {
     /// How many bits may be taken after [`Cursor::refill`].
-    pub(super) const FULL: u32 = 57;
+    pub(super) const FULL: u32 = 56;
 
     pub(super) fn new() -> Self {
-        Self { window: 0, bit: 0 }
+        Self { window: 0, next: 0, have: 0 }
     }
 
-    /// Loads the window anew, without a branch: eight bytes from where it starts.
+    /// Fills the window with whole bytes, without a branch. Where the next fill starts does not depend on what
+    /// is read in between, only how far its bits are shifted: the load need not wait for it.
     #[inline(always)]
     pub(super) fn refill(&mut self, buffer: &Buffer) {
-        let at = self.byte() & (CHUNK - 1);
+        let at = self.next & (CHUNK - 1);
         let bytes = buffer[at..].first_chunk::<8>().copied().unwrap_or_default();
-        self.window = u64::from_be_bytes(bytes) << (self.bit & 7);
+        self.window |= u64::from_be_bytes(bytes) >> (self.have & 63);
+        self.next = self.next.wrapping_add(((63 ^ self.have) >> 3) as usize);
+        self.have |= 56;
     }
 
     /// The next `bits` bits, 1..=32, as a table index.
@@ -50,7 +55,7 @@ impl Cursor {
     #[inline(always)]
     pub(super) fn skip(&mut self, bits: u32) {
         self.window <<= bits & 63;
-        self.bit = self.bit.wrapping_add(bits as usize);
+        self.have = self.have.wrapping_sub(bits);
     }
 
     /// Takes `bits` bits, 0..=32.
@@ -61,26 +66,29 @@ impl Cursor {
         value
     }
 
-    /// Steps back by `bits` bits; the window must be refilled.
-    pub(super) fn rewind(&mut self, bits: u32) {
-        self.bit -= bits as usize;
+    /// Steps back by `bits` bits, and fills the window.
+    pub(super) fn rewind(&mut self, bits: u32, buffer: &Buffer) {
+        let bit = self.bit() - bits as usize;
+        *self = Self { window: 0, next: bit >> 3, have: 0 };
+        self.refill(buffer);
+        self.skip((bit & 7) as u32);
     }
 
     /// Moves back by whole bytes, when those before them have left the buffer.
     pub(super) fn rebase(&mut self, bytes: usize) {
-        self.bit -= bytes * 8;
+        self.next -= bytes;
     }
 
     /// Bits consumed since the start of the buffer.
     #[inline(always)]
     pub(super) fn bit(&self) -> usize {
-        self.bit
+        self.next.wrapping_mul(8).wrapping_sub(self.have as usize)
     }
 
     /// The byte that the next bit is in.
     #[inline(always)]
     pub(super) fn byte(&self) -> usize {
-        self.bit >> 3
+        self.bit() >> 3
     }
 }
 
@@ -115,8 +123,7 @@ mod tests {
             at += bits as usize;
             assert_eq!(cursor.bit(), at);
             let mut back = cursor;
-            back.rewind(bits);
-            back.refill(&buffer);
+            back.rewind(bits, &buffer);
             assert_eq!(back.take(bits), expected);
         }
     }

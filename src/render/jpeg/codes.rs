@@ -6,8 +6,9 @@ use super::tables::Huffman;
 
 /// Codes up to so many bits are looked up, longer ones searched for.
 const CODE_BITS: u32 = 9;
-/// The most bits that [`DcLookup::read`] takes.
-pub(super) const DC_MOST: u32 = CODE_BITS + 15;
+/// The most bits that [`DcLookup::read`] takes. More are for files that nobody writes: differences of samples
+/// of 8 bits have at most 11 bits (T.81 F.1.2.1.1).
+pub(super) const DC_MOST: u32 = CODE_BITS + 14;
 
 /// A Huffman table ready for reading one code at a time.
 pub(super) struct Codes {
@@ -145,7 +146,14 @@ pub(super) struct DcLookup {
 
 impl DcLookup {
     pub(super) fn new(huffman: &Huffman) -> Box<Self> {
-        Box::new(Self { codes: Codes::new(huffman) })
+        let mut codes = Codes::new(huffman);
+        // These are searched for.
+        for entry in
+            codes.short.iter_mut().filter(|entry| (**entry & 0xFF) + (**entry >> 8 & 15) > DC_MOST as u16)
+        {
+            *entry = 0;
+        }
+        Box::new(Self { codes })
     }
 
     /// Reads a difference; takes at most [`DC_MOST`] bits of the window. None: not a code of this table.

@@ -8,12 +8,14 @@
 //! s(x, y) = 128 + 1/4 · Σ Σ C(u) C(v) S(u, v) cos((2x + 1)uπ / 2N) cos((2y + 1)vπ / 2N),  u, v < N
 //! ```
 //!
-//! The factors before the cosines are folded into the quantisation table: see [`Transform`].
+//! The factors before the cosines are folded into the quantisation table: see [`Transform`]. Where sixteen
+//! bits will do, [`super::narrow`] is quicker.
 #![expect(
     clippy::needless_range_loop,
     reason = "with iterators these loops are not vectorised, and take four times as long"
 )]
 
+use super::narrow::Narrow;
 use super::simd;
 use super::tables::{Quantisation, ZIGZAG};
 
@@ -36,6 +38,7 @@ pub(super) struct Transform {
     /// By place: divisor and the factors before the cosines.
     factors: [f32; 64],
     pub(super) scale: u8,
+    narrow: Option<Narrow>,
     /// Between the passes: `[row][column][lane]`. Kept, because clearing it each time would cost.
     middle: Box<[[[f32; LANES]; 8]; 8]>,
 }
@@ -52,13 +55,17 @@ impl Transform {
                 factors[place] = (f64::from(divisor) * c(place / n) * c(place % n) / 4.0) as f32;
             }
         }
-        Self { factors, scale, middle: Box::new([[[0.0; LANES]; 8]; 8]) }
+        let middle = Box::new([[[0.0; LANES]; 8]; 8]);
+        Self { factors, scale, narrow: Narrow::new(table, scale), middle }
     }
 
     /// Transforms [`LANES`] blocks to samples, side by side: N rows, `stride` apart, of [`LANES`] · N
     /// samples and [`ROOM`]. Clears the coefficients, for the next blocks.
     pub(super) fn apply(&mut self, coefficients: &mut Coefficients, rows: &mut [u8], stride: usize) {
-        let Self { factors, scale, middle } = self;
+        let Self { factors, scale, narrow, middle } = self;
+        if let Some(narrow) = narrow {
+            return narrow.apply(coefficients, rows, stride);
+        }
         match scale {
             1 => simd::fastest(Blocks::<1> { coefficients, factors, middle, rows, stride }),
             2 => simd::fastest(Blocks::<2> { coefficients, factors, middle, rows, stride }),
@@ -189,7 +196,7 @@ impl<const N: usize> Cosines<N> {
 }
 
 /// cos(`steps` · π / (2 · `n`)), by its Taylor series on the first quadrant.
-const fn cosine(steps: usize, n: usize) -> f64 {
+pub(super) const fn cosine(steps: usize, n: usize) -> f64 {
     let steps = steps % (4 * n);
     let steps = if steps > 2 * n { 4 * n - steps } else { steps };
     let (steps, sign) = if steps > n { (2 * n - steps, -1.0) } else { (steps, 1.0) };
@@ -212,12 +219,13 @@ mod tests {
     use super::*;
     use std::f64::consts::PI;
 
-    fn random_blocks(scale: u8, seed: &mut u64) -> Box<Coefficients> {
+    /// Coefficients of at most 2047, or of what eight bits of a sample can come to if they are divided by 12.
+    fn random_blocks(scale: u8, most: i16, seed: &mut u64) -> Box<Coefficients> {
         let mut blocks = Box::new([0; 256 * LANES]);
         let n = usize::from(scale);
         for value in &mut blocks[..n * n * LANES] {
             *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *value = ((*seed >> 40) as i16) >> (4 + (*seed >> 33) % 10);
+            *value = (((*seed >> 40) as i16) >> (4 + (*seed >> 33) % 10)) % most;
         }
         blocks
     }
@@ -248,7 +256,9 @@ mod tests {
                 )
             };
             for _ in 0..20 {
-                let blocks = random_blocks(scale, &mut seed);
+                // Sixteen bits hold what is possible, and round a little more.
+                let (most, off) = if scale > 4 { (2047, 0.51) } else { (1100 / 12, 0.9) };
+                let blocks = random_blocks(scale, most, &mut seed);
                 let stride = LANES * n + ROOM;
                 let mut rows = vec![0; n * stride];
                 Transform::new(&table, scale).apply(&mut blocks.clone(), &mut rows, stride);
@@ -270,7 +280,7 @@ mod tests {
                     }
                     let expected = sum.clamp(0.0, 255.0);
                     assert!(
-                        (expected - f64::from(sample)).abs() <= 0.51,
+                        (expected - f64::from(sample)).abs() <= off,
                         "scale {scale}: {expected} is {sample}"
                     );
                 }
@@ -283,7 +293,7 @@ mod tests {
         let table = [3; 64];
         let mut seed = 7;
         for _ in 0..50 {
-            let blocks = random_blocks(8, &mut seed);
+            let blocks = random_blocks(8, 2047, &mut seed);
             let mut transform = Transform::new(&table, 8);
             let stride = 8 * LANES + ROOM;
             let (mut fast, mut portable) = (vec![0; 8 * stride], vec![0; 8 * stride]);
@@ -301,6 +311,13 @@ mod tests {
         let mut rows = vec![9; 8 * (8 * LANES + ROOM)];
         Transform::new(&[u16::MAX; 64], 8).apply(&mut blocks.clone(), &mut rows, 8 * LANES + ROOM);
         assert_eq!(rows[0], 0);
+        for (coefficient, sample) in [(i16::MIN, 0), (i16::MAX, 255)] {
+            let mut blocks = Box::new([0; 256 * LANES]);
+            blocks[..LANES].fill(coefficient);
+            let mut rows = vec![9; 4 * (4 * LANES + ROOM)];
+            Transform::new(&[255; 64], 4).apply(&mut blocks, &mut rows, 4 * LANES + ROOM);
+            assert_eq!(rows[..4 * LANES], [sample; 4 * LANES]);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::tables::Huffman;
 pub(super) const KEEP_BITS: u32 = 11;
 pub(super) const SKIP_BITS: u32 = 12;
 /// The most bits that a [`Skip`] entry takes.
-pub(super) const SKIP_MOST: u32 = 19;
+pub(super) const SKIP_MOST: u32 = 18;
 
 /// Flags in the advance of an entry: the block ends here; nothing was resolved.
 pub(super) const END: u32 = 64;

@@ -28,7 +28,7 @@
 //! | codes from lengths; value bits | `codes.rs`; `bits.rs`, `extend` | C.2; F.2.2.1 |
 //! | blocks of sequential files | `baseline.rs` | F.2.2 |
 //! | spectral selection, successive approximation | `first_visit.rs`, `refinement.rs` | G.1.2, G.2 |
-//! | the inverse DCT at N/8 | `idct.rs` | A.3.3 |
+//! | the inverse DCT at N/8 | `idct.rs`, `narrow.rs` | A.3.3 |
 //! | what is shown for missing data | `baseline.rs`, `BaselineScan`; `first_visit.rs`, `DcScan`; `output.rs`, `GREY` | – |
 //! | bands of rows | `output.rs` | – |
 //! | orientation, ICC profile, colour space | `metadata.rs` | Exif 2.32, ICC.1, Adobe TN 5116 |
@@ -60,6 +60,7 @@ mod idct;
 mod lookup;
 mod markers;
 mod metadata;
+mod narrow;
 mod output;
 mod picture;
 mod planes;

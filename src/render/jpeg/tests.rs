@@ -64,6 +64,8 @@ fn every_coding_sampling_and_scale_agrees_with_the_definition() {
     for fixture in fixtures() {
         let made = fixture.make();
         for scale in 1..=8u8 {
+            // The small scales are computed in sixteen bits.
+            let off = if scale > 4 { 0.6 } else { 0.95 };
             let decoded = decode_at(&made.bytes, scale, &limits, &mut scratch).unwrap();
             assert_eq!(decoded.damage, None);
             let fresh = decode_at(&made.bytes, scale, &limits, &mut Scratch::new()).unwrap();
@@ -74,7 +76,7 @@ fn every_coding_sampling_and_scale_agrees_with_the_definition() {
                 for (at, expected) in expected.iter().enumerate() {
                     let sample = f64::from(plane.row(at / plane.width)[at % plane.width]);
                     assert!(
-                        (sample - expected).abs() < 0.6,
+                        (sample - expected).abs() < off,
                         "{fixture:?} scale {scale} at {at}: {sample} for {expected}"
                     );
                 }
