@@ -37,6 +37,8 @@ pub struct Clients {
     pub send: aws_sdk_sqs::Client,
     pub read: aws_sdk_s3::Client,
     pub write: aws_sdk_s3::Client,
+    /// For clients of other services, and for those who are given the credentials.
+    pub config: SdkConfig,
 }
 
 /// Credentials are refreshed this long before they end, so that none ends inside a request.
@@ -86,7 +88,14 @@ impl Clients {
             send: sqs("longshore-send", RetryConfig::standard(), CALL_TIMEOUT),
             read: s3("longshore-read", READ_TIMEOUT),
             write: s3("longshore-write", WRITE_TIMEOUT),
+            config,
         }
+    }
+}
+
+impl Clients {
+    pub fn region(&self) -> Option<Region> {
+        self.config.region().cloned()
     }
 }
 

@@ -5,7 +5,7 @@ mod values;
 mod work;
 
 pub use values::{Secret, parse_time};
-pub use work::{Config, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
+pub use work::{Config, Jobs, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;
 use crate::render::spec::{self, DEFAULT_RENDITIONS};

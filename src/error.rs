@@ -47,6 +47,20 @@ pub enum Reason {
     MemoryBudget,
     /// The picture made the engine panic: our bug, kept away from its neighbours.
     EngineFault,
+    /// A row's script ended with an exit code other than 0, too often or for good; or its outputs are not there.
+    CommandFailed,
+    /// A row's script did not end in time.
+    CommandTimeout,
+    /// A row's script was killed by a signal.
+    CommandKilled,
+    /// A row's script took more memory than it may.
+    CommandMemory,
+    /// What a row's script reads is not there, or cannot be read.
+    CommandInput,
+    /// A secret of a row is not there, or cannot be read.
+    CommandSecret,
+    /// A row or its job cannot be run as it is.
+    CommandInvalid,
 }
 
 impl Reason {
@@ -60,6 +74,8 @@ impl Reason {
             // Also told from the event alone.
             Self::MemoryBudget => false,
             Self::EngineFault => true,
+            Self::CommandFailed | Self::CommandTimeout | Self::CommandKilled | Self::CommandMemory => false,
+            Self::CommandInput | Self::CommandSecret | Self::CommandInvalid => false,
         }
     }
 
@@ -80,6 +96,13 @@ impl Reason {
             Self::TimeLimit => "time-limit",
             Self::MemoryBudget => "memory-budget",
             Self::EngineFault => "engine-fault",
+            Self::CommandFailed => "command-failed",
+            Self::CommandTimeout => "command-timeout",
+            Self::CommandKilled => "command-killed",
+            Self::CommandMemory => "command-memory",
+            Self::CommandInput => "command-input",
+            Self::CommandSecret => "command-secret",
+            Self::CommandInvalid => "command-invalid",
         }
     }
 }
@@ -133,6 +156,8 @@ pub enum Barrier {
     SourceBucket,
     /// Renditions cannot be stored.
     Output,
+    /// Jobs cannot be read, or what becomes of them cannot be stored.
+    Work,
     /// AWS does not accept the credentials or the clock.
     Credentials,
 }
@@ -143,6 +168,7 @@ impl Barrier {
             Self::Source => "source",
             Self::SourceBucket => "source-bucket",
             Self::Output => "output",
+            Self::Work => "work",
             Self::Credentials => "credentials",
         }
     }

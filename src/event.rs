@@ -1,4 +1,4 @@
-//! What a message body says: objects created, or noise. Pure: strings and JSON only.
+//! What a message body says: objects created, a row of a table, or noise. Pure: strings and JSON only.
 //!
 //! Four envelopes carry the same news (S3 → SQS, S3 → SNS → SQS, SNS raw delivery, S3 →
 //! EventBridge → SQS). They differ in one trap: the first three form-encode the key, EventBridge
@@ -8,6 +8,7 @@ mod write;
 
 pub use write::body_for;
 
+use crate::command::wire::{Envelope, Ticket, VERSION};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -17,6 +18,8 @@ use std::cmp::Ordering;
 pub enum Event {
     /// S3 records, each to be attempted. The original JSON of each is kept for the dead-letter queue.
     Records(Vec<Record>),
+    /// A row to run a script for.
+    Row(Ticket),
     /// A message that wants nothing of us, by a named rule.
     Noise(Noise),
 }
@@ -60,6 +63,8 @@ pub enum Noise {
     OutsidePrefix,
     /// The key lies under one of our own output prefixes in the output bucket.
     OwnOutput,
+    /// The job of the row was cancelled.
+    Cancelled,
 }
 
 impl Noise {
@@ -71,6 +76,7 @@ impl Noise {
             Self::Suffix => "suffix",
             Self::OutsidePrefix => "outside-prefix",
             Self::OwnOutput => "own-output",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -144,6 +150,10 @@ impl Event {
     /// Reads a body. Err says why it is nothing that we know.
     pub fn parse(body: &str) -> Result<Self, String> {
         let json: Value = serde_json::from_str(body).map_err(|e| format!("the body is not JSON: {e}"))?;
+        // As it was sent: topics do not speak of rows.
+        if json["longshore"].is_object() {
+            return row(json);
+        }
         Self::from_json(json, MAX_ENVELOPES)
     }
 
@@ -180,6 +190,17 @@ impl Event {
         }
         Err("neither an S3 event, an SNS notification of one, nor an EventBridge event".into())
     }
+}
+
+fn row(json: Value) -> Result<Event, String> {
+    // What another version has else is not for us to judge.
+    let version = &json["longshore"]["version"];
+    if *version != VERSION {
+        return Err(format!("a row's message of version {}, this worker knows {VERSION}", brief(version)));
+    }
+    let envelope: Envelope =
+        serde_json::from_value(json).map_err(|e| format!("the message of a row is not whole: {e}"))?;
+    Ok(Event::Row(envelope.longshore))
 }
 
 fn s3_record(json: &Value) -> Meaning {

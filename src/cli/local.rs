@@ -144,7 +144,7 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
 
     let (reports, inbox) = mpsc::unbounded_channel();
     let worker = work::build(&config, &made.connection, shutdown.clone(), Some(reports)).await;
-    let worker = worker.map_err(|e| Error::new(format!("cannot start a thread: {e}")))?;
+    let worker = worker.map_err(|e| Error::new(format!("cannot start: {e}")))?;
     if let Some(page) = page::serve(&args, &config, &made, &worker, shutdown.clone()).await? {
         println!("The page is {page}");
     }

@@ -72,11 +72,25 @@ pub struct WorkArgs {
     #[arg(long, env = "LONGSHORE_STOP_TIMEOUT", value_name = "TIME", help_heading = "Queue")]
     pub stop_timeout: Option<String>,
     /// ECS task scale-in protection, for jobs longer than the stop timeout: `auto` takes it while there
-    /// is work, where ECS offers it. [default: off]
+    /// is work, where ECS offers it; `long` only while a row of a command is in work that may take
+    /// longer. [default: off, or long if commands are served]
     #[arg(long, env = "LONGSHORE_TASK_PROTECTION", value_name = "MODE", help_heading = "Queue")]
     pub task_protection: Option<String>,
 
-    /// Bucket that renditions are stored in, as NAME/KEY of the source. Required.
+    /// What this fleet serves: `renditions`, `commands` (rows of `longshore submit`), or both with a
+    /// comma between them. Messages for others go back to the queue. [default: renditions]
+    #[arg(long, env = "LONGSHORE_JOBS", value_name = "LIST", help_heading = "Commands")]
+    pub jobs: Option<String>,
+    /// Bucket that jobs are kept in: scripts, rows, and what became of them. Whoever may write to it
+    /// and to the queue can have anything run. Required for commands.
+    #[arg(long, env = "LONGSHORE_WORK_BUCKET", value_name = "BUCKET", help_heading = "Commands")]
+    pub work_bucket: Option<String>,
+    /// Folder that each row has a folder of its own in while it is in work. [default: the system's
+    /// folder for temporary files]
+    #[arg(long, env = "LONGSHORE_WORK_DIR", value_name = "DIR", help_heading = "Commands")]
+    pub work_dir: Option<String>,
+
+    /// Bucket that renditions are stored in, as NAME/KEY of the source. Required for renditions.
     #[arg(long, env = "LONGSHORE_OUTPUT_BUCKET", value_name = "BUCKET", help_heading = "Buckets")]
     pub output_bucket: Option<String>,
     /// Buckets that events may name, separated by commas; others go to the dead-letter queue.

@@ -2,6 +2,7 @@
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured, told};
 use crate::aws::{Clients, Connection};
+use crate::command::run::Commands;
 use crate::config::Config;
 use crate::job::Context;
 use crate::ops::admin::Admin;
@@ -69,7 +70,7 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
     };
     let worker = match build(config, &connection(config), shutdown.clone(), None).await {
         Ok(worker) => worker,
-        Err(e) => return failed(&format!("cannot start a thread: {e}")),
+        Err(e) => return failed(&format!("cannot start: {e}")),
     };
     let admin = worker.admin();
     tokio::spawn(publish(admin.clone(), shutdown.clone()));
@@ -85,6 +86,7 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
         version = env!("CARGO_PKG_VERSION"),
         queue = config.queue_url,
         output_bucket = config.output_bucket,
+        work_bucket = config.work_bucket,
         concurrency = config.concurrency,
         render_threads = config.render.threads,
         renditions = renditions.join("; "),
@@ -172,8 +174,15 @@ pub async fn build(
     let keeper = Keeper::start(queue.clone(), config.visibility, unsettled, metrics.clone())?;
     let dead_letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
     let pool = Pool::new(config.render.threads, config.memory_budget)?;
+    let commands = config.jobs.commands.then(|| {
+        let commands = Commands::new(config, clients.clone(), shutdown.clone(), metrics.clone());
+        let folder = config.work_dir.display();
+        commands.map_err(|e| std::io::Error::other(format!("no folder for rows in {folder}: {e} (--work-dir)")))
+    });
+    let commands = commands.transpose()?;
     let context = Context::new(config, Store::new(clients), pool, shutdown.clone());
-    let worker = Worker::new(config, queue, Arc::new(keeper), dead_letters, context, shutdown, metrics);
+    let keeper = Arc::new(keeper);
+    let worker = Worker::new(config, queue, keeper, dead_letters, context, commands, shutdown, metrics);
     Ok(match reports {
         Some(reports) => worker.reporting_to(reports),
         None => worker,

@@ -17,6 +17,9 @@
 //! A row is done if `done` holds it, else failed if `failed` does, else retrying if `retried` is newer than
 //! `started`, else running if `started` holds it, else waiting.
 
+/// Bytes: S3 allows no longer key.
+pub const MAX_KEY: usize = 1024;
+
 /// The name of a job: what a key and a line can carry, and no other job's prefix.
 pub fn is_job_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');

@@ -6,6 +6,7 @@ use crate::cli::{RenderArgs, WorkArgs};
 use crate::event::is_bucket_name;
 use crate::job::memory;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub struct Config {
     pub visibility: Duration,
     pub max_job_time: Duration,
     pub stop_timeout: Duration,
+    pub jobs: Jobs,
+    /// Where jobs are kept; empty if commands are not served.
+    pub work_bucket: String,
+    /// Where rows have their folders.
+    pub work_dir: PathBuf,
+    /// Empty if renditions are not served.
     pub output_bucket: String,
     /// Empty: any bucket that the credentials can read.
     pub input_buckets: Vec<String>,
@@ -40,12 +47,21 @@ pub struct Config {
     pub log: LogSettings,
 }
 
+/// What a fleet serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jobs {
+    pub renditions: bool,
+    pub commands: bool,
+}
+
 /// ECS task scale-in protection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskProtection {
     Off,
     /// Where ECS offers it (`ECS_AGENT_URI`).
     Auto,
+    /// The same, but only while there is a row that may take longer than the drain budget.
+    Long,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +157,17 @@ impl Config {
         let wait = Duration::from_secs(if stop_timeout >= Duration::from_secs(60) { 20 } else { 10 });
         let QueueConfig { queue_url, dlq_url, region, endpoint_url, profile } =
             QueueConfig::read_with(work, &mut reader);
+        let jobs = jobs(&mut reader, work);
+        let protections =
+            [("off", TaskProtection::Off), ("auto", TaskProtection::Auto), ("long", TaskProtection::Long)];
+        let protection = match present(&work.task_protection) {
+            None if jobs.commands => TaskProtection::Long,
+            _ => reader.choice("--task-protection", &work.task_protection, &protections),
+        };
         let config = Self {
+            jobs,
+            work_bucket: work_bucket(&mut reader, work, jobs),
+            work_dir: present(&work.work_dir).map_or_else(std::env::temp_dir, PathBuf::from),
             queue_url,
             dlq_url,
             region,
@@ -154,11 +180,7 @@ impl Config {
                 default_memory_budget(),
                 LEAST_MEMORY..=1 << 50,
             ),
-            task_protection: reader.choice(
-                "--task-protection",
-                &work.task_protection,
-                &[("off", TaskProtection::Off), ("auto", TaskProtection::Auto)],
-            ),
+            task_protection: protection,
             wait: reader.time("--wait-time", &work.wait_time, wait, 1..=20),
             visibility: reader.time(
                 "--visibility-timeout",
@@ -173,7 +195,7 @@ impl Config {
                 1..=42_000,
             ),
             stop_timeout,
-            output_bucket: output_bucket(&mut reader, work),
+            output_bucket: output_bucket(&mut reader, work, jobs),
             input_buckets: input_buckets(&mut reader, work),
             input_prefix: present(&work.input_prefix).unwrap_or_default().to_owned(),
             suffixes: suffixes(&mut reader, work),
@@ -214,6 +236,13 @@ impl Config {
             ));
         }
         self.check_loops(reader);
+        if self.jobs.commands && self.input_prefix.is_empty() && self.input_buckets.contains(&self.work_bucket) {
+            reader.mistake(format!(
+                "--work-bucket {:?} is watched for pictures: every record of a job would be an event; use another \
+                 bucket, or an --input-prefix like uploads/",
+                self.work_bucket
+            ));
+        }
     }
 
     /// A rendition must never be an upload that makes renditions.
@@ -264,7 +293,40 @@ fn optional_url(reader: &mut Reader, flag: &str, value: &Option<String>) -> Opti
     Some(url.to_owned())
 }
 
-fn output_bucket(reader: &mut Reader, work: &WorkArgs) -> String {
+fn jobs(reader: &mut Reader, work: &WorkArgs) -> Jobs {
+    let list = present(&work.jobs).unwrap_or("renditions");
+    let mut jobs = Jobs { renditions: false, commands: false };
+    for word in list.split(',').map(str::trim) {
+        match word {
+            "renditions" => jobs.renditions = true,
+            "commands" => jobs.commands = true,
+            _ => {
+                reader.mistake(format!(
+                    "--jobs is {list:?}: write renditions, commands, or both with a comma between them"
+                ));
+                return jobs;
+            }
+        }
+    }
+    jobs
+}
+
+fn work_bucket(reader: &mut Reader, work: &WorkArgs, jobs: Jobs) -> String {
+    let said = present(&work.work_bucket).unwrap_or_default();
+    if said.is_empty() && jobs.commands {
+        let what = "the bucket that jobs are kept in, as --jobs names commands";
+        return reader.required("--work-bucket", "LONGSHORE_WORK_BUCKET", &work.work_bucket, what);
+    }
+    if !said.is_empty() {
+        check_bucket(reader, "--work-bucket", said);
+    }
+    said.to_owned()
+}
+
+fn output_bucket(reader: &mut Reader, work: &WorkArgs, jobs: Jobs) -> String {
+    if !jobs.renditions && present(&work.output_bucket).is_none() {
+        return String::new();
+    }
     let what = "the bucket that renditions are stored in";
     let bucket = reader.required("--output-bucket", "LONGSHORE_OUTPUT_BUCKET", &work.output_bucket, what);
     if !bucket.is_empty() {
@@ -461,6 +523,22 @@ mod tests {
             let wrong = WorkArgs { dlq_url: Some(url.clone()), ..good() };
             assert!(mistakes(&wrong, &RenderArgs::default())[0].contains("--dlq-url"), "{url}");
         }
+    }
+
+    #[test]
+    fn commands_take_a_work_bucket_and_no_output_bucket() {
+        let commands = WorkArgs { jobs: Some("commands".into()), output_bucket: None, ..good() };
+        assert!(mistakes(&commands, &RenderArgs::default())[0].contains("LONGSHORE_WORK_BUCKET"));
+        let whole = WorkArgs { work_bucket: Some("work-bucket".into()), ..commands };
+        let config = Config::read(&whole, &RenderArgs::default()).unwrap();
+        assert_eq!((config.jobs.renditions, config.jobs.commands), (false, true));
+        assert_eq!(config.task_protection, TaskProtection::Long);
+        let both = WorkArgs { jobs: Some("renditions, commands".into()), ..whole.clone() };
+        assert!(mistakes(&both, &RenderArgs::default())[0].contains("--output-bucket"));
+        let wrong = WorkArgs { jobs: Some("pictures".into()), ..whole.clone() };
+        assert!(mistakes(&wrong, &RenderArgs::default())[0].contains("--jobs"));
+        let watched = WorkArgs { input_buckets: Some("work-bucket".into()), ..whole };
+        assert!(mistakes(&watched, &RenderArgs::default())[0].contains("--work-bucket"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is done for one record of a message.
+//! What is done for a message, and for one record of it.
 
 pub mod memory;
 mod recent;
@@ -10,8 +10,38 @@ pub use recipe::{Recipe, Recipes};
 pub use renditions::{Context, Made, Output, run, settings_hashes};
 pub use rules::Rules;
 
+use crate::command::wire::Ticket;
 use crate::error::{Barrier, Error, Rejection};
-use crate::event::Noise;
+use crate::event::{Event, Noise, Record};
+
+/// What a message asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
+    /// Renditions of each of these.
+    Renditions(Vec<Record>),
+    /// A script, run for a row.
+    Command(Ticket),
+    /// Nothing.
+    Nothing(Noise),
+    /// Something that we do not understand, with the reason.
+    Unknown(String),
+}
+
+impl Job {
+    pub fn plan(body: &str) -> Self {
+        match Event::parse(body) {
+            Ok(Event::Records(records)) => Self::Renditions(records),
+            Ok(Event::Row(ticket)) => Self::Command(ticket),
+            Ok(Event::Noise(noise)) => Self::Nothing(noise),
+            Err(why) => Self::Unknown(why),
+        }
+    }
+
+    /// What it asks for is done by another process, which may take what it likes along.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Command(_))
+    }
+}
 
 /// How one record ended.
 #[derive(Debug, Clone)]

@@ -35,6 +35,10 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 /// Seconds: pictures take tens of milliseconds, large ones seconds.
 const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
+/// Seconds: scripts take a second or hours.
+const LONG_TIMES: [f64; 12] =
+    [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4.0 * 3600.0, 12.0 * 3600.0];
+
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
 const PROCESS_SECONDS: &str = "messaging_process_duration_seconds";
 const OPERATION_SECONDS: &str = "messaging_client_operation_duration_seconds";
@@ -43,6 +47,7 @@ const IN_FLIGHT: &str = "longshore_messages_in_flight";
 const TASKS: &str = "longshore_tasks";
 const DEAD_LETTERS: &str = "longshore_dead_letters_total";
 const STAGE_SECONDS: &str = "longshore_stage_seconds";
+const COMMAND_SECONDS: &str = "longshore_command_seconds";
 const LEASE_LAG_SECONDS: &str = "longshore_lease_lag_seconds";
 const QUEUE_LAG_SECONDS: &str = "longshore_queue_lag_seconds";
 const DRAIN_SECONDS: &str = "longshore_drain_seconds";
@@ -51,10 +56,11 @@ const RENDITION_BYTES: &str = "longshore_rendition_bytes";
 /// Bytes: thumbnails have thousands, sources millions.
 const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
 
-const HISTOGRAMS: [(&str, &str); 8] = [
+const HISTOGRAMS: [(&str, &str); 9] = [
     (PROCESS_SECONDS, "From the receipt of a message to the decision what becomes of it."),
     (OPERATION_SECONDS, "Calls of SQS, long polls included, by operation."),
     (STAGE_SECONDS, "Time of each stage of a picture, by rendition where each has its own."),
+    (COMMAND_SECONDS, "Time of each stage of a row: fetch, run, store."),
     (LEASE_LAG_SECONDS, "How late leases were renewed."),
     (QUEUE_LAG_SECONDS, "From the sending of a message to its receipt here."),
     (DRAIN_SECONDS, "From the signal to the last message let go."),
@@ -82,6 +88,7 @@ impl Default for Metrics {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &TIMES)
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &SIZES))
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(COMMAND_SECONDS.into()), &LONG_TIMES))
             .expect("the buckets are not empty");
         let recorder = builder.build_recorder();
         for (name, help) in COUNTERS {
@@ -117,16 +124,7 @@ impl Metrics {
 
     /// One record has come to its end.
     pub fn record(&self, outcome: &Outcome) {
-        let (name, reason) = match outcome {
-            Outcome::Done(_) => ("done", ""),
-            Outcome::Superseded => ("superseded", ""),
-            Outcome::Ignored(noise) => ("ignored", noise.slug()),
-            Outcome::Gone(_) => ("gone", ""),
-            Outcome::Rejected(rejection) => ("rejected", rejection.reason.slug()),
-            Outcome::Retry(_) => ("retry", ""),
-            Outcome::Blocked(barrier, _) => ("blocked", barrier.slug()),
-            Outcome::Left => ("left", ""),
-        };
+        let (name, reason) = words(outcome);
         self.count_record(name, reason);
         if let Outcome::Done(made) = outcome
             && !made.outputs.is_empty()
@@ -144,6 +142,17 @@ impl Metrics {
                 self.sample(RENDITION_BYTES, &[rendition], output.bytes as f64);
             }
         }
+    }
+
+    /// A row has come to its end, or an attempt of it.
+    pub fn row(&self, outcome: &Outcome) {
+        let (name, reason) = words(outcome);
+        self.add(RECORDS, &[("kind", "command"), ("outcome", name), ("reason", reason)], 1);
+    }
+
+    /// A stage of a row: `fetch`, `run` or `store`.
+    pub fn command(&self, stage: &str, time: Duration) {
+        self.time(COMMAND_SECONDS, &[("stage", stage)], time);
     }
 
     /// A whole message was noise.
@@ -244,6 +253,19 @@ impl Metrics {
         }
         self.handle.run_upkeep();
         self.handle.render()
+    }
+}
+
+fn words(outcome: &Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Done(_) => ("done", ""),
+        Outcome::Superseded => ("superseded", ""),
+        Outcome::Ignored(noise) => ("ignored", noise.slug()),
+        Outcome::Gone(_) => ("gone", ""),
+        Outcome::Rejected(rejection) => ("rejected", rejection.reason.slug()),
+        Outcome::Retry(_) => ("retry", ""),
+        Outcome::Blocked(barrier, _) => ("blocked", barrier.slug()),
+        Outcome::Left => ("left", ""),
     }
 }
 

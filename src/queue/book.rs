@@ -80,6 +80,8 @@ struct Held {
     receipt: String,
     received_at: Instant,
     renew_at: Instant,
+    /// As far as we know: from then on others may have it.
+    hidden_until: Instant,
     state: State,
     /// A request for this message is under way.
     busy: bool,
@@ -128,6 +130,7 @@ impl Book {
             held.receipt.clone_from(&message.receipt);
             held.received_at = message.received_at;
             held.renew_at = renew_at;
+            held.hidden_until = message.received_at + self.timing.visibility;
             if matches!(held.state, State::Lost) {
                 held.state = State::Running;
             }
@@ -140,6 +143,7 @@ impl Book {
             receipt: message.receipt.clone(),
             received_at: message.received_at,
             renew_at,
+            hidden_until: message.received_at + self.timing.visibility,
             state: State::Running,
             busy: false,
             failures: 0,
@@ -155,6 +159,11 @@ impl Book {
 
     pub fn is_lost(&self, id: &str, generation: u64) -> bool {
         self.held.get(id).is_none_or(|h| h.generation != generation || matches!(h.state, State::Lost))
+    }
+
+    /// Whether others may have it: it is lost, or could not be renewed in time.
+    pub fn may_be_others(&self, id: &str, generation: u64, now: Instant) -> bool {
+        self.is_lost(id, generation) || self.held.get(id).is_some_and(|h| h.hidden_until < now)
     }
 
     /// The job is over. Ends the entry at once if it is not ours any more.
@@ -301,6 +310,7 @@ impl Book {
         match (action, result) {
             (Action::Renew, Ok(())) => {
                 held.renew_at = started + renewal_after;
+                held.hidden_until = started + self.timing.visibility;
                 if matches!(held.state, State::Running) {
                     held.failures = 0;
                 }

@@ -209,6 +209,18 @@ impl Lease {
         self.shared.book().is_lost(&self.id, self.generation)
     }
 
+    /// Ends when others may have the message. For work that must not be done twice at once.
+    pub async fn lost(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.shared.book().may_be_others(&self.id, self.generation, Instant::now()) {
+                return;
+            }
+            // A lease that is not renewed ends without a word.
+            let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
+        }
+    }
+
     /// Lets go of the message. Waits while too many are not confirmed: that is what holds up new
     /// receives when SQS takes no deletes and gives nothing back.
     pub async fn settle(mut self, settlement: Settlement) {

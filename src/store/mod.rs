@@ -1,9 +1,11 @@
 //! The buckets, as a job sees them.
 
+pub mod files;
 pub mod listing;
 pub mod provenance;
 mod s3;
 
+pub use files::{CompletedPart, Found, Parts, Text};
 pub use provenance::Provenance;
 pub use s3::{Existing, Got, Object, PutCondition, PutOutcome, Store, Upload};
 

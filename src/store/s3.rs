@@ -208,7 +208,7 @@ async fn read_body(answer: GetObjectOutput, length: Option<u64>, room: u64) -> R
     }
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -218,7 +218,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     line
 }
 
-fn read_failure<E>(location: &Location, error: &SdkError<E>) -> Failure
+pub(super) fn read_failure<E>(location: &Location, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -237,7 +237,7 @@ where
 }
 
 /// An error that says nothing of the object: it passes, or somebody has to mend the configuration.
-fn failure<E>(side: Barrier, verb: &str, location: &Location, error: &SdkError<E>) -> Failure
+pub(super) fn failure<E>(side: Barrier, verb: &str, location: &Location, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -262,6 +262,9 @@ where
         (Barrier::Output, Some("NoSuchBucket"), _) => {
             blocked(side, "make the bucket, or check LONGSHORE_OUTPUT_BUCKET and the region")
         }
+        (Barrier::Work, Some("NoSuchBucket"), _) => {
+            blocked(side, "make the bucket, or check LONGSHORE_WORK_BUCKET and the region")
+        }
         (_, Some("NoSuchBucket"), _) => {
             blocked(Barrier::SourceBucket, "make the bucket, or check the region and what the event names")
         }
@@ -279,6 +282,11 @@ where
         (Barrier::Output, _, Some(403)) => blocked(
             side,
             "allow s3:PutObject, s3:GetObject and s3:ListBucket on the output bucket to the worker's role",
+        ),
+        (Barrier::Work, _, Some(403)) => blocked(
+            side,
+            "allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on the work bucket to the \
+             worker's role",
         ),
         // Without s3:ListBucket a missing object is denied, not missing: never deleted on this ground.
         (_, _, Some(403)) => blocked(
@@ -310,7 +318,7 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
 }
 
 /// Answers to HEAD have no body, so their status is all there is to say.
-fn with_status<E>(error: &SdkError<E>) -> String
+pub(super) fn with_status<E>(error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

@@ -110,6 +110,11 @@ impl Breaker {
         self.passed(Barrier::Output, bucket);
     }
 
+    /// What is needed of the work bucket works.
+    pub fn worked(&self) {
+        self.close(self.state(), |open| matches!(open.barrier, Barrier::Work | Barrier::Credentials));
+    }
+
     fn passed(&self, step: Barrier, bucket: &str) {
         let mut state = self.state();
         state.denied.clear();
@@ -124,9 +129,16 @@ impl Breaker {
         if state.ours.len() < BUCKETS && !state.ours.contains(bucket) {
             state.ours.insert(bucket.to_owned());
         }
-        // Who stored has read before.
-        let closes = |open: &Open| step == Barrier::Output || open.barrier != Barrier::Output;
-        let Some(open) = state.open.take_if(|open| closes(open)) else { return };
+        self.close(state, |open| match open.barrier {
+            Barrier::Work => false,
+            Barrier::Output => step == Barrier::Output,
+            // Who stored has read before.
+            Barrier::Source | Barrier::SourceBucket | Barrier::Credentials => true,
+        });
+    }
+
+    fn close(&self, mut state: MutexGuard<'_, State>, over: impl Fn(&Open) -> bool) {
+        let Some(open) = state.open.take_if(|open| over(open)) else { return };
         self.trouble.set(None);
         drop(state);
         info!("works again after {} s: receiving", open.since.elapsed().as_secs());

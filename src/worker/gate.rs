@@ -2,6 +2,7 @@
 //! runs alone, nothing is received meanwhile, and its neighbours of the same receive go first, up to
 //! their confirmed delete.
 
+use crate::job::Job;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
@@ -19,6 +20,8 @@ pub enum Pass {
     /// None: somebody runs alone just now.
     Together(Option<OwnedRwLockReadGuard<()>>),
     Alone(Suspect),
+    /// Whatever else runs: its work is another process's.
+    Apart,
 }
 
 /// Keeps others from being received, until dropped.
@@ -34,6 +37,7 @@ pub type Entered = (Inside, Option<Suspect>);
 pub enum Inside {
     Together(OwnedRwLockReadGuard<()>),
     Alone(OwnedRwLockWriteGuard<()>),
+    Apart,
 }
 
 impl Gate {
@@ -60,6 +64,7 @@ impl Gate {
         match pass {
             Pass::Together(Some(guard)) => (Inside::Together(guard), None),
             Pass::Together(None) => (Inside::Together(Arc::clone(&self.lock).read_owned().await), None),
+            Pass::Apart => (Inside::Apart, None),
             Pass::Alone(suspect) => {
                 (Inside::Alone(Arc::clone(&self.lock).write_owned().await), Some(suspect))
             }
@@ -67,7 +72,10 @@ impl Gate {
     }
 
     /// Any later try.
-    pub async fn enter_again(&self, receive_count: u32) -> Entered {
+    pub async fn enter_again(&self, receive_count: u32, job: &Job) -> Entered {
+        if job.is_command() {
+            return (Inside::Apart, None);
+        }
         let lock = Arc::clone(&self.lock);
         if receive_count >= SUSPECT_AFTER {
             let alone = lock.write_owned().await;
@@ -126,7 +134,8 @@ mod tests {
         let gate = Gate::new();
         drop(gate.admit(9));
         gate.clear().await;
-        let _first = gate.enter_again(1).await;
-        assert!(!waits(gate.enter_again(2)).await);
+        let picture = Job::Renditions(Vec::new());
+        let _first = gate.enter_again(1, &picture).await;
+        assert!(!waits(gate.enter_again(2, &picture)).await);
     }
 }

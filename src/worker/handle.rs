@@ -2,9 +2,11 @@
 
 use super::breaker::{Breaker, Source, Turn};
 use super::gate::{Entered, Gate, Pass};
+use super::row;
+use crate::command::run::Commands;
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
-use crate::event::{Created, Event, Meaning, Record};
-use crate::job::{self, Context, Outcome};
+use crate::event::{Created, Meaning, Record};
+use crate::job::{self, Context, Job, Outcome};
 use crate::ops::{History, Metrics, Phase, Shutdown};
 use crate::queue::keeper::{Cause, Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
@@ -16,6 +18,10 @@ use tracing::{Instrument, error, info, info_span, warn};
 /// What handling a message takes.
 pub struct Handler {
     pub context: Context,
+    /// Whether this fleet makes renditions.
+    pub renditions: bool,
+    /// None: this fleet runs no commands.
+    pub commands: Option<Commands>,
     pub dead_letters: DeadLetters,
     pub max_job_time: Duration,
     pub gate: Gate,
@@ -45,8 +51,12 @@ pub enum Ended {
     Retry,
     /// A record works when the configuration is mended.
     Blocked { barrier: Barrier, source: Source, why: Error },
-    /// The worker leaves before there was an end.
+    /// An attempt of a row failed, counted from 1.
+    Again(u32),
+    /// The worker leaves, and it was not begun.
     Left,
+    /// The worker leaves before there was an end.
+    Stopped,
     /// These records never will; all others are finished.
     Rejected { body: String, rejection: Rejection },
 }
@@ -58,21 +68,22 @@ impl Ended {
             Self::Finished => "",
             Self::Retry => "retry",
             Self::Blocked { barrier, .. } => barrier.slug(),
-            Self::Left => "left",
+            Self::Again(_) => "retry",
+            Self::Left | Self::Stopped => "left",
             Self::Rejected { rejection, .. } => rejection.reason.slug(),
         }
     }
 }
 
 /// SQS hides a message for 12 h from its receive, whatever is asked.
-const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
+pub const HOLD_AT_MOST: Duration = Duration::from_secs(11 * 3600);
 /// A first delivery that is denied waits like this many more: 20 s at most instead of 5 s.
 const BLOCKED_WAITS_LIKE: u32 = 2;
 
 /// How long a suspect's turn lasts when SQS does not confirm what it is told.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
-pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pass) {
+pub async fn handle(handler: &Handler, message: Message, job: Job, lease: Lease, pass: Pass) {
     let span = info_span!(
         "message",
         message_id = message.id,
@@ -83,7 +94,7 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
         let give_up = message.received_at + HOLD_AT_MOST;
         // Left when the message is let go of: what could kill the process waits for that.
         let mut inside = None;
-        let work = work(handler, &message, &lease, pass, &mut inside);
+        let work = work(handler, &message, &job, &lease, pass, &mut inside);
         let ended = tokio::time::timeout_at(give_up.into(), work).await;
         let ended = ended.unwrap_or(Ended::Retry);
         handler.metrics.processed(message.received_at.elapsed(), ended.error());
@@ -105,6 +116,7 @@ pub async fn handle(handler: &Handler, message: Message, lease: Lease, pass: Pas
 async fn work(
     handler: &Handler,
     message: &Message,
+    job: &Job,
     lease: &Lease,
     pass: Pass,
     inside: &mut Option<Entered>,
@@ -119,7 +131,7 @@ async fn work(
     let mut repeated = count > 1;
     let mut turn = None;
     loop {
-        let ended = attempt_in_time(handler, message, repeated).await;
+        let ended = attempt(handler, message, job, lease, repeated).await;
         let others_passed = matches!(turn, Some(Turn::Closed));
         drop(turn);
         let Ended::Blocked { barrier, source, why } = &ended else { return ended };
@@ -134,10 +146,11 @@ async fn work(
             next => Some(next),
         };
         repeated = true;
+        let again = handler.gate.enter_again(count, job);
         *inside = tokio::select! {
             biased;
             () = leaving() => return Ended::Left,
-            entered = enter(handler, lease, handler.gate.enter_again(count)) => Some(entered),
+            entered = enter(handler, lease, again) => Some(entered),
         };
     }
 }
@@ -160,31 +173,58 @@ async fn pixels_idle(handler: &Handler) {
     }
 }
 
-async fn attempt_in_time(handler: &Handler, message: &Message, repeated: bool) -> Ended {
+async fn attempt(handler: &Handler, message: &Message, job: &Job, lease: &Lease, repeated: bool) -> Ended {
+    match job {
+        Job::Renditions(records) if handler.renditions => {
+            attempt_in_time(handler, message, records.clone(), repeated).await
+        }
+        Job::Command(ticket) if handler.commands.is_some() => {
+            row::attempt(handler, message, lease, ticket).await
+        }
+        Job::Renditions(_) => not_served("renditions"),
+        Job::Command(_) => not_served("commands"),
+        Job::Nothing(noise) => {
+            info!(reason = noise.slug(), "ignored");
+            handler.metrics.ignored(noise.slug());
+            Ended::Finished
+        }
+        Job::Unknown(why) => {
+            let rejection = Rejection::new(Reason::Malformed, why);
+            warn!(reason = rejection.reason.slug(), "rejected: {}", Printable(&rejection.detail));
+            let outcome = Outcome::Rejected(rejection.clone());
+            handler.history.ended(None, &outcome, Duration::ZERO, message.receive_count);
+            Ended::Rejected { body: message.body.clone(), rejection }
+        }
+    }
+}
+
+/// For another fleet on the same queue, or for this one when it is configured as its owner meant.
+fn not_served(kind: &str) -> Ended {
+    warn!(kind, "not served here: a message for {kind} goes back to the queue (see --jobs)");
+    Ended::Retry
+}
+
+async fn attempt_in_time(
+    handler: &Handler,
+    message: &Message,
+    records: Vec<Record>,
+    repeated: bool,
+) -> Ended {
     let limit = handler.max_job_time;
-    tokio::time::timeout(limit, attempt(handler, message, repeated)).await.unwrap_or_else(|_| {
+    let attempt = attempt_records(handler, message, records, repeated);
+    tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
         warn!("not finished within {} s (--max-job-time)", limit.as_secs());
         Ended::Retry
     })
 }
 
 /// Attempts every record: one that fails takes nothing from its neighbours.
-async fn attempt(handler: &Handler, message: &Message, repeated: bool) -> Ended {
-    let records = match Event::parse(&message.body) {
-        Ok(Event::Records(records)) => records,
-        Ok(Event::Noise(noise)) => {
-            info!(reason = noise.slug(), "ignored");
-            handler.metrics.ignored(noise.slug());
-            return Ended::Finished;
-        }
-        Err(why) => {
-            let rejection = Rejection::new(Reason::Malformed, why);
-            warn!(reason = rejection.reason.slug(), "rejected: {}", Printable(&rejection.detail));
-            let outcome = Outcome::Rejected(rejection.clone());
-            handler.history.ended(None, &outcome, Duration::ZERO, message.receive_count);
-            return Ended::Rejected { body: message.body.clone(), rejection };
-        }
-    };
+async fn attempt_records(
+    handler: &Handler,
+    message: &Message,
+    records: Vec<Record>,
+    repeated: bool,
+) -> Ended {
     let mut rejected: Vec<(Value, Rejection)> = Vec::new();
     let mut retry = false;
     let mut blocked = None;
@@ -299,7 +339,9 @@ async fn settle(handler: &Handler, message: &Message, lease: Lease, ended: Ended
         Ended::Retry => again(message.receive_count),
         // Somebody has to mend something first, or it is gone and S3 does not say so.
         Ended::Blocked { .. } => again(message.receive_count + BLOCKED_WAITS_LIKE),
+        Ended::Again(attempt) => again(attempt),
         Ended::Left => Settlement::Release(Cause::NotBegun),
+        Ended::Stopped => Settlement::Release(Cause::CutOff),
         // Not ours any more: whoever has it now sends it.
         Ended::Rejected { .. } if lease.is_lost() => Settlement::Release(Cause::CutOff),
         Ended::Rejected { body, rejection } => {

@@ -4,17 +4,19 @@ mod breaker;
 mod gate;
 mod handle;
 mod protection;
+mod row;
 
 pub use handle::{Ended, Report};
 
-use crate::config::Config;
-use crate::job::{Context, Recipes};
+use crate::command::run::Commands;
+use crate::config::{Config, TaskProtection};
+use crate::job::{Context, Job, Recipes};
 use crate::ops::admin::Admin;
 use crate::ops::{Health, History, Metrics, Phase, Shutdown, Trouble};
 use crate::queue::keeper::{Cause, Settlement};
 use crate::queue::{Counts, DeadLetters, Keeper, Message, Queue, ReceiveError};
 use breaker::Breaker;
-use gate::{Gate, SUSPECT_AFTER};
+use gate::{Gate, Pass, SUSPECT_AFTER};
 use handle::{Handler, handle};
 use protection::Protection;
 use std::pin::pin;
@@ -36,6 +38,7 @@ pub struct Worker {
     visibility: Duration,
     drain_budget: Duration,
     protection: Protection,
+    protected: TaskProtection,
     failures: u32,
     /// Receives in a row that were not answered at all, and since when.
     dead_polls: u32,
@@ -74,18 +77,22 @@ const OVER_LIMIT_PAUSE: Duration = Duration::from_secs(5);
 const RELEASE_BUDGET: Duration = Duration::from_secs(3);
 
 impl Worker {
+    #[allow(clippy::too_many_arguments)] // its parts, put together in one place
     pub fn new(
         config: &Config,
         queue: Queue,
         keeper: Arc<Keeper>,
         dead_letters: DeadLetters,
         context: Context,
+        commands: Option<Commands>,
         shutdown: Shutdown,
         metrics: Metrics,
     ) -> Self {
         let trouble = Trouble::default();
         let handler = Handler {
             context,
+            renditions: config.jobs.renditions,
+            commands,
             dead_letters,
             max_job_time: config.max_job_time,
             gate: Gate::new(),
@@ -106,6 +113,7 @@ impl Worker {
             visibility: config.visibility,
             drain_budget: config.drain_budget(),
             protection: Protection::new(config.task_protection, config.max_job_time),
+            protected: config.task_protection,
             failures: 0,
             dead_polls: 0,
             silent_since: Instant::now(),
@@ -144,15 +152,23 @@ impl Worker {
     /// A task panicked. What it held has been handed back.
     pub async fn run(mut self) -> Result<Farewell, Broken> {
         let mut jobs = JoinSet::new();
+        let handler = Arc::clone(&self.handler);
+        let reaper = tokio::spawn(async move {
+            if let Some(commands) = &handler.commands {
+                commands.reap().await;
+            }
+        });
         let panicked = self.receive_and_run(&mut jobs).await.err();
         self.drain(&mut jobs).await;
+        reaper.abort();
+        let _ = reaper.await;
         let farewell = Farewell { counts: self.keeper.counts(), still_held: self.keeper.in_flight() };
         panicked.map_or(Ok(farewell), Err)
     }
 
     async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Broken> {
         while let Some(places) = self.places(jobs).await? {
-            self.protection.take().await;
+            self.protect().await;
             match self.receive(places.len(), jobs).await {
                 None => return Ok(()),
                 Some(Ok(messages)) => {
@@ -190,6 +206,16 @@ impl Worker {
         self.dead_polls >= DEAD_POLLS && self.silent_since.elapsed() >= patience
     }
 
+    /// Before a receive and while there is work; or only while there is a row that could not end in time.
+    async fn protect(&mut self) {
+        let long = || self.handler.commands.as_ref().is_some_and(Commands::has_long_row);
+        if self.protected != TaskProtection::Long || long() {
+            self.protection.take().await;
+        } else {
+            self.protection.drop_it().await;
+        }
+    }
+
     /// With nothing to do, a protected task is unprotected for a moment.
     async fn offer_to_be_stopped(&mut self) {
         tokio::select! {
@@ -215,7 +241,7 @@ impl Worker {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     self.health.busy();
                     self.handler.breaker.make_room();
-                    self.protection.take().await;
+                    self.protect().await;
                 }
             }
         };
@@ -231,7 +257,7 @@ impl Worker {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     self.health.busy();
                     if !jobs.is_empty() {
-                        self.protection.take().await;
+                        self.protect().await;
                     }
                 }
             }
@@ -311,18 +337,25 @@ impl Worker {
     }
 
     fn take(&mut self, messages: Vec<Message>, places: Vec<OwnedSemaphorePermit>, jobs: &mut JoinSet<()>) {
-        if !messages.is_empty() {
-            self.cautious = messages.iter().any(|m| m.receive_count >= SUSPECT_AFTER);
+        let plan = |message: Message| (Job::plan(&message.body), message);
+        let planned: Vec<(Job, Message)> = messages.into_iter().map(plan).collect();
+        if !planned.is_empty() {
+            let suspect = |(job, m): &(Job, Message)| !job.is_command() && m.receive_count >= SUSPECT_AFTER;
+            self.cautious = planned.iter().any(suspect);
         }
         // Everybody's pass before anybody runs.
-        let passes: Vec<_> = messages.iter().map(|m| self.handler.gate.admit(m.receive_count)).collect();
-        for ((message, place), pass) in messages.into_iter().zip(places).zip(passes) {
+        let admit = |(job, message): &(Job, Message)| match job.is_command() {
+            true => Pass::Apart,
+            false => self.handler.gate.admit(message.receive_count),
+        };
+        let passes: Vec<_> = planned.iter().map(admit).collect();
+        for (((job, message), place), pass) in planned.into_iter().zip(places).zip(passes) {
             // None: its job runs already, and has been given the new receipt handle.
             let Some(lease) = self.keeper.hold(&message) else { continue };
             self.handler.metrics.received(message.sent_at);
             let handler = Arc::clone(&self.handler);
             jobs.spawn(async move {
-                handle(&handler, message, lease, pass).await;
+                handle(&handler, message, job, lease, pass).await;
                 drop(place);
             });
         }

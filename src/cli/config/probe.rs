@@ -54,6 +54,19 @@ const NO_SUCH_RECEIPT: &str = "there-is-no-such-receipt-handle";
 pub async fn all(config: &Config, clients: &Clients) -> Vec<Probe> {
     let mut probes = queue(config, clients).await;
     probes.extend(dead_letters(config, clients).await);
+    if config.jobs.commands {
+        probes.extend(readable(&config.work_bucket, clients).await);
+        probes.push(storable(&config.work_bucket, clients).await);
+        probes.push(Probe {
+            action: "s3:DeleteObject",
+            on: format!("s3://{}", config.work_bucket),
+            // Where versions are kept, even a delete of nothing is written down.
+            verdict: Verdict::NotTried("it cannot be tried without a change"),
+        });
+    }
+    if !config.jobs.renditions {
+        return probes;
+    }
     if config.input_buckets.is_empty() {
         probes.push(Probe {
             action: "s3:GetObject",
@@ -67,11 +80,15 @@ pub async fn all(config: &Config, clients: &Clients) -> Vec<Probe> {
         probes.push(on_s3("s3:GetObjectVersion", bucket, version.send().await));
     }
     probes.extend(readable(&config.output_bucket, clients).await);
-    // With a condition that nothing meets, nothing is written.
-    let put = clients.write.put_object().bucket(&config.output_bucket).key(NO_SUCH_KEY);
-    let put = put.if_match(NO_SUCH_ETAG).body(ByteStream::from_static(b""));
-    probes.push(on_s3("s3:PutObject", &config.output_bucket, put.send().await));
+    probes.push(storable(&config.output_bucket, clients).await);
     probes
+}
+
+async fn storable(bucket: &str, clients: &Clients) -> Probe {
+    // With a condition that nothing meets, nothing is written.
+    let put = clients.write.put_object().bucket(bucket).key(NO_SUCH_KEY);
+    let put = put.if_match(NO_SUCH_ETAG).body(ByteStream::from_static(b""));
+    on_s3("s3:PutObject", bucket, put.send().await)
 }
 
 async fn queue(config: &Config, clients: &Clients) -> Vec<Probe> {
