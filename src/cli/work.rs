@@ -177,7 +177,8 @@ pub async fn build(
     let commands = config.jobs.commands.then(|| {
         let commands = Commands::new(config, clients.clone(), shutdown.clone(), metrics.clone());
         let folder = config.work_dir.display();
-        commands.map_err(|e| std::io::Error::other(format!("no folder for rows in {folder}: {e} (--work-dir)")))
+        commands
+            .map_err(|e| std::io::Error::other(format!("no folder for rows in {folder}: {e} (--work-dir)")))
     });
     let commands = commands.transpose()?;
     let context = Context::new(config, Store::new(clients), pool, shutdown.clone());

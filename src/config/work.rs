@@ -236,7 +236,10 @@ impl Config {
             ));
         }
         self.check_loops(reader);
-        if self.jobs.commands && self.input_prefix.is_empty() && self.input_buckets.contains(&self.work_bucket) {
+        if self.jobs.commands
+            && self.input_prefix.is_empty()
+            && self.input_buckets.contains(&self.work_bucket)
+        {
             reader.mistake(format!(
                 "--work-bucket {:?} is watched for pictures: every record of a job would be an event; use another \
                  bucket, or an --input-prefix like uploads/",

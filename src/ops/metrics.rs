@@ -88,7 +88,9 @@ impl Default for Metrics {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &TIMES)
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &SIZES))
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(COMMAND_SECONDS.into()), &LONG_TIMES))
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(COMMAND_SECONDS.into()), &LONG_TIMES)
+            })
             .expect("the buckets are not empty");
         let recorder = builder.build_recorder();
         for (name, help) in COUNTERS {

@@ -134,7 +134,8 @@ impl Store {
     pub async fn begin_parts(&self, to: &Location) -> Result<Parts, Failure> {
         let create = self.clients.write.create_multipart_upload().bucket(&to.bucket).key(&to.key);
         let answer = create.send().await.map_err(|e| failure(Barrier::Output, "store", to, &e))?;
-        let id = answer.upload_id.ok_or_else(|| Failure::retry(format!("cannot store {to}: no upload id")))?;
+        let id =
+            answer.upload_id.ok_or_else(|| Failure::retry(format!("cannot store {to}: no upload id")))?;
         Ok(Parts { to: to.clone(), id, done: Vec::new() })
     }
 
@@ -173,7 +174,11 @@ impl Store {
         let abort = self.clients.write.abort_multipart_upload();
         let abort = abort.bucket(&parts.to.bucket).key(&parts.to.key).upload_id(&parts.id);
         if let Err(e) = abort.send().await {
-            tracing::warn!("parts of {} stay until a lifecycle rule removes them: {}", parts.to, with_status(&e));
+            tracing::warn!(
+                "parts of {} stay until a lifecycle rule removes them: {}",
+                parts.to,
+                with_status(&e)
+            );
         }
     }
 }

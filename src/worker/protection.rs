@@ -39,7 +39,9 @@ impl Protection {
     pub fn new(setting: TaskProtection, longest: Duration) -> Self {
         let agent = match setting {
             TaskProtection::Off => None,
-            TaskProtection::Auto | TaskProtection::Long => std::env::var("ECS_AGENT_URI").ok().filter(|uri| !uri.is_empty()),
+            TaskProtection::Auto | TaskProtection::Long => {
+                std::env::var("ECS_AGENT_URI").ok().filter(|uri| !uri.is_empty())
+            }
         };
         Self::at(agent.as_deref(), longest)
     }

@@ -42,7 +42,10 @@ impl Cgroups {
         let offered = read("cgroup.controllers")?;
         for controller in ["memory", "cpu"] {
             if !offered.split_whitespace().any(|c| c == controller) {
-                return Err((base.display().to_string(), Error::other(format!("no controller {controller}"))));
+                return Err((
+                    base.display().to_string(),
+                    Error::other(format!("no controller {controller}")),
+                ));
             }
         }
         let others = read("cgroup.procs")?;

@@ -78,7 +78,8 @@ impl Folders {
     ///
     /// There are so many only.
     pub fn promise(&self, bytes: u64) -> std::result::Result<Promise, u64> {
-        let free = rustix::fs::statvfs(&self.root).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+        let free =
+            rustix::fs::statvfs(&self.root).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
         let before = self.promised.fetch_add(bytes, Ordering::SeqCst);
         let promise = Promise(bytes, self.promised.clone());
         let room = free.saturating_sub(RESERVE).saturating_sub(before);

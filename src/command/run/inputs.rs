@@ -62,8 +62,8 @@ async fn find(store: &Store, input: &Transfer) -> Result<Vec<(Found, PathBuf)>, 
     let mut files = Vec::new();
     loop {
         let next = listing.next().await;
-        let next =
-            next.map_err(|why| Trouble::failed(Reason::CommandInput, format!("input {}: {why}", input.name)))?;
+        let next = next
+            .map_err(|why| Trouble::failed(Reason::CommandInput, format!("input {}: {why}", input.name)))?;
         let Some(listed) = next else { break };
         // Made by consoles to show a folder.
         if listed.key.ends_with('/') && listed.bytes == 0 {
@@ -71,12 +71,15 @@ async fn find(store: &Store, input: &Transfer) -> Result<Vec<(Found, PathBuf)>, 
         }
         let location = Location { bucket: bucket.clone(), key: listed.key, version: None };
         let path = relative(location.key.strip_prefix(prefix).unwrap_or_default());
-        let path =
-            path.map_err(|why| never(format!("input {} has {location}, which is no file: {why}", input.name)))?;
+        let path = path
+            .map_err(|why| never(format!("input {} has {location}, which is no file: {why}", input.name)))?;
         let found = Found { location, bytes: listed.bytes, etag: format!("\"{}\"", listed.etag) };
         files.push((found, input.local.join(path)));
         if files.len() > MAX_FILES {
-            return Err(never(format!("input {}: {} has more than {MAX_FILES} objects", input.name, input.remote)));
+            return Err(never(format!(
+                "input {}: {} has more than {MAX_FILES} objects",
+                input.name, input.remote
+            )));
         }
     }
     if files.is_empty() {

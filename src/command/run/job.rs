@@ -87,9 +87,11 @@ impl Jobs {
             Some(values) => values.clone(),
             None => self.attributes(ticket).await?,
         };
-        if Row::digest(&known.job.columns, &values) != ticket.digest || values.len() != known.job.columns.len()
+        if Row::digest(&known.job.columns, &values) != ticket.digest
+            || values.len() != known.job.columns.len()
         {
-            let detail = "the row is not of the job that is stored: it was submitted again with other columns";
+            let detail =
+                "the row is not of the job that is stored: it was submitted again with other columns";
             return Err(Trouble::never(Reason::CommandInvalid, detail));
         }
         let (attempt, was_retried) = (failures + 1, retried.is_some());

@@ -57,7 +57,8 @@ impl Secrets {
         if cut == bytes.len() {
             return cut;
         }
-        let found = |secret: &Vec<u8>| memmem::find_iter(bytes, secret).map(|at| (at, at + secret.len())).collect();
+        let found =
+            |secret: &Vec<u8>| memmem::find_iter(bytes, secret).map(|at| (at, at + secret.len())).collect();
         let ranges: Vec<(usize, usize)> = self.0.iter().flat_map(|s| -> Vec<_> { found(s) }).collect();
         while let Some((start, _)) = ranges.iter().find(|(start, end)| *start < cut && cut < *end) {
             cut = *start;

@@ -25,8 +25,8 @@ use aws_sdk_s3::config::ProvideCredentials;
 use cgroup::{Cgroup, Cgroups};
 use child::{Children, Script};
 use folder::{Folder, Folders};
-use job::{Jobs, Look, Start};
 use futures_util::future::BoxFuture;
+use job::{Jobs, Look, Start};
 use lru::LruCache;
 use mask::Secrets;
 use plan::Plan;
@@ -73,7 +73,10 @@ pub enum Ended {
     /// It failed for good, and that is written down.
     Failed(Rejection),
     /// An attempt failed; another follows. Counted from 1.
-    Again { attempt: u32, why: Error },
+    Again {
+        attempt: u32,
+        why: Error,
+    },
     /// Not the row's fault, and not counted.
     Later(Error),
     /// Works when the configuration is mended.
@@ -90,7 +93,10 @@ pub enum Ended {
 #[derive(Debug)]
 enum Trouble {
     /// The attempt has failed; for good, or another may do better.
-    Failed { rejection: Rejection, for_good: bool },
+    Failed {
+        rejection: Rejection,
+        for_good: bool,
+    },
     Later(Error),
     Blocked(Barrier, Error),
     Gone(Error),
@@ -264,7 +270,8 @@ impl Commands {
             worker: record.worker.clone(),
             at: began,
         };
-        if let Err(trouble) = self.jobs.write(layout::state(&ticket.job, State::Started, ticket.row), &started).await
+        if let Err(trouble) =
+            self.jobs.write(layout::state(&ticket.job, State::Started, ticket.row), &started).await
         {
             return trouble.into();
         }
@@ -425,7 +432,8 @@ impl Commands {
         plan.environment.insert("LONGSHORE_ROW".into(), ticket.row.to_string());
         plan.environment.insert("LONGSHORE_ATTEMPT".into(), start.attempt.to_string());
         used.bytes_in = inputs::fetch(&self.store, &self.transfers, &self.folders, &plan.inputs).await?;
-        let places = plan.outputs.iter().map(|o| if o.is_folder { Some(o.local.as_path()) } else { o.local.parent() });
+        let places =
+            plan.outputs.iter().map(|o| if o.is_folder { Some(o.local.as_path()) } else { o.local.parent() });
         for place in places.flatten() {
             std::fs::create_dir_all(place).map_err(|e| Trouble::Later(Error::new(e.to_string())))?;
         }
@@ -462,7 +470,8 @@ impl Commands {
         // In ECS they end after hours, and where they come from is better than what they are.
         let from = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
         let token = ["AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
-        let known = |name: &&str| Some((name.to_string(), std::env::var(name).ok().filter(|v| !v.is_empty())?));
+        let known =
+            |name: &&str| Some((name.to_string(), std::env::var(name).ok().filter(|v| !v.is_empty())?));
         let origin: Vec<(String, String)> = from.iter().filter_map(known).collect();
         if !origin.is_empty() {
             origin.iter().for_each(|(name, value)| drop(set(name, value)));
@@ -473,7 +482,8 @@ impl Commands {
         let provider = self.clients.config.credentials_provider();
         let provider = provider.ok_or_else(|| blocked("there are no credentials to hand on".into()))?;
         let credentials = provider.provide_credentials().await;
-        let credentials = credentials.map_err(|e| blocked(format!("cannot get credentials to hand on: {e}")))?;
+        let credentials =
+            credentials.map_err(|e| blocked(format!("cannot get credentials to hand on: {e}")))?;
         set("AWS_ACCESS_KEY_ID", credentials.access_key_id());
         set("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
         if let Some(token) = credentials.session_token() {

@@ -41,11 +41,7 @@ pub fn collect(row: &Path, outputs: &[Transfer]) -> Result<Vec<Put>, Trouble> {
             walk(row, output, &output.local, &output.remote.key, &mut files)?;
         } else {
             let metadata = look(row, output, &output.local)?.ok_or_else(never_made)?;
-            files.push(Put {
-                from: output.local.clone(),
-                to: output.remote.clone(),
-                bytes: metadata.len(),
-            });
+            files.push(Put { from: output.local.clone(), to: output.remote.clone(), bytes: metadata.len() });
         }
     }
     Ok(files)

@@ -66,7 +66,10 @@ fn check_value(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("the value of {name} holds a NUL, which no variable can"));
     }
     if value.len() + name.len() + 2 > MAX_VALUE {
-        return Err(format!("the value of {name} has {} bytes, a variable has less than {MAX_VALUE}", value.len()));
+        return Err(format!(
+            "the value of {name} has {} bytes, a variable has less than {MAX_VALUE}",
+            value.len()
+        ));
     }
     Ok(())
 }
@@ -210,7 +213,9 @@ mod tests {
         assert_eq!((found.inputs[1].remote.key.as_str(), found.outputs[1].remote.key.as_str()), ("p/", "q/"));
         assert_eq!(found.environment["S3_I"], "s3://bucket/a/b.txt");
         assert_eq!((found.environment["E"].as_str(), found.environment["S3_E"].as_str()), ("", ""));
-        for wrong in ["bucket/a", "s3://b/a", "s3://bucket/a/..", "s3://bucket/", "s3://bucket", "/etc/passwd"] {
+        for wrong in
+            ["bucket/a", "s3://b/a", "s3://bucket/a/..", "s3://bucket/", "s3://bucket", "/etc/passwd"]
+        {
             assert!(plan(&[(Kind::Input, "I")], &[wrong]).is_err(), "{wrong}");
         }
     }
@@ -226,7 +231,9 @@ mod tests {
     #[test]
     fn a_job_that_cannot_be_run_is_told() {
         assert_eq!(check(&job(&[(Kind::Env, "A"), (Kind::Env, "")])), Ok(()));
-        for columns in [vec![(Kind::Env, "1A")], vec![(Kind::Env, "A=B")], vec![(Kind::Env, "A"), (Kind::Input, "A")]] {
+        for columns in
+            [vec![(Kind::Env, "1A")], vec![(Kind::Env, "A=B")], vec![(Kind::Env, "A"), (Kind::Input, "A")]]
+        {
             assert!(check(&job(&columns)).is_err(), "{columns:?}");
         }
         assert!(check(&Job { timeout: 0, ..job(&[]) }).is_err());

@@ -1,0 +1,541 @@
+//! People's own commands in the worker: the real program, on the embedded servers, with jobs as `submit` puts them.
+#![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
+
+mod common;
+#[path = "faults/harness/mod.rs"]
+#[allow(unused_imports)] // the fault tests need more of it
+mod harness;
+#[path = "commands/jobs.rs"]
+mod jobs;
+#[path = "commands/secrets.rs"]
+mod secrets;
+
+use common::pictures::{jpeg, picture};
+use common::process::{Process, longshore};
+use common::{LIMIT, unique, wait_for};
+use harness::log::Log;
+use harness::proxy::Proxy;
+use harness::{Fault, Operation, on};
+use jobs::{Jobs, job, processes_with, until_no_process_with};
+use longshore::command::layout::{self, State};
+use longshore::command::wire::{Job, Kind, Row};
+use rustix::process::{Pid, Signal, kill_process};
+use std::sync::Arc;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_is_fetched_run_and_stored() {
+    let jobs = Jobs::new().await;
+    let (input, output) = (jobs.stage.input.clone(), jobs.stage.output.clone());
+    jobs.put(&input, "plays/one.txt", "to be\nor not\n").await;
+    jobs.put(&input, "folder/a.txt", "a").await;
+    jobs.put(&input, "folder/deep/er/ü b.txt", "b").await;
+    jobs.put(&input, "folder/", "").await;
+    jobs.put(&input, "folder/empty", "").await;
+    // More than two ranges, and more than two parts.
+    let large: Vec<u8> = (0..20_000_001_u32).map(|n| (n % 251) as u8).collect();
+    jobs.put(&input, "large.bin", large.clone()).await;
+    let columns = [
+        (Kind::Env, "GREETING"),
+        (Kind::Input, "PLAY"),
+        (Kind::InputRecursive, "FOLDER"),
+        (Kind::Input, "LARGE"),
+        (Kind::Input, "NONE"),
+        (Kind::Output, "COUNT"),
+        (Kind::Output, "COPY"),
+        (Kind::OutputRecursive, "TREE"),
+    ];
+    let greeting = "it's \"quoted\"\n$(touch /tmp/never) `id` \\ ; exit 9 #";
+    let row = [
+        greeting.to_owned(),
+        format!("s3://{input}/plays/one.txt"),
+        format!("s3://{input}/folder"),
+        format!("s3://{input}/large.bin"),
+        String::new(),
+        format!("s3://{output}/counts/one.txt"),
+        format!("s3://{output}/copy.bin"),
+        format!("s3://{output}/tree"),
+    ];
+    let row: Vec<&str> = row.iter().map(String::as_str).collect();
+    let script = r#"set -euo pipefail
+test -z "$NONE$S3_NONE"
+test "$S3_PLAY" = "s3://${S3_PLAY#s3://}" && test "$PWD" = "$HOME" && test -d "$TMPDIR"
+printf '%s' "$GREETING" >"$TREE/greeting"
+wc -w <"$PLAY" >"$COUNT"
+cp "$LARGE" "$COPY"
+cp -r "$FOLDER" "$TREE/copy"
+echo "row $LONGSHORE_ROW of $LONGSHORE_JOB, attempt $LONGSHORE_ATTEMPT"
+echo "$BASE" >&2
+"#;
+    let mut wanted = job("whole", &columns);
+    wanted.env.insert("BASE".into(), "from the job".into());
+    jobs.submit(wanted, script, &[&row]).await;
+    let worker = jobs.start();
+    let record = jobs.done("whole", 1).await;
+    let get = |key: &'static str| jobs.stage.output(key);
+    assert_eq!(get("counts/one.txt").await.bytes, b"4\n");
+    assert!(get("copy.bin").await.bytes == large, "20 MB came out as others");
+    assert_eq!(get("tree/greeting").await.bytes, greeting.as_bytes());
+    assert_eq!(get("tree/copy/deep/er/ü b.txt").await.bytes, b"b");
+    assert_eq!(get("tree/copy/empty").await.bytes, b"");
+    assert_eq!((record.attempt, record.exit_code, record.reason.as_str()), (1, Some(0), ""));
+    assert_eq!(record.bytes_in, large.len() as u64 + 15);
+    assert_eq!(record.bytes_out, large.len() as u64 + 4 + greeting.len() as u64);
+    assert!(record.ended_at >= record.started_at && !record.worker.is_empty());
+    let log = jobs.log(&record).await;
+    assert!(log.contains("row 1 of whole, attempt 1\n") && log.contains("from the job\n"), "{log}");
+    jobs.stage.wait_until_empty().await;
+    assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await, (0, 0));
+    let text = jobs.stop(worker);
+    assert!(text.contains("row 1 of whole, attempt 1"), "its output is in the log\n{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exit_codes_decide() {
+    let jobs = Jobs::new().await;
+    let script = "echo learned >\"$OUT\"; exit $CODE";
+    let columns = [(Kind::Env, "CODE"), (Kind::Output, "OUT")];
+    let out = format!("s3://{}/out.txt", jobs.stage.output);
+    // The first is permanent, the second has no attempt left.
+    let wanted = Job { permanent: vec![3], attempts: 9, keep_failed: true, ..job("codes", &columns) };
+    jobs.submit(wanted, script, &[&["3", &out]]).await;
+    jobs.submit(job("once", &columns), script, &[&["137", &out]]).await;
+    let worker = jobs.start();
+    let record = jobs.failed("codes", 1).await;
+    assert_eq!((record.attempt, record.exit_code, record.reason.as_str()), (1, Some(3), "exit code 3"));
+    assert_eq!(record.slug.as_deref(), Some("command-failed"));
+    let kept = layout::failed_output("codes", 1, 1, "OUT");
+    wait_for("the output of the failed attempt", LIMIT, || jobs.text(&kept)).await;
+    assert_eq!(jobs.text(&kept).await.as_deref(), Some("learned\n"));
+    let record = jobs.failed("once", 1).await;
+    assert!(record.reason.contains("137") && record.reason.contains("out of memory"), "{}", record.reason);
+    let mut reasons = [jobs.stage.dead_letter().await.reason(), jobs.stage.dead_letter().await.reason()];
+    reasons.sort();
+    assert_eq!(reasons, ["command-failed", "command-killed"]);
+    jobs.stage.wait_until_empty().await;
+    assert!(jobs.stage.output_keys().await.is_empty(), "outputs of failures are no outputs");
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flaky_script_works_at_the_third_attempt() {
+    let jobs = Jobs::new().await;
+    let wanted = Job { attempts: 5, ..job("flaky", &[(Kind::Output, "OUT")]) };
+    let script = "echo attempt $LONGSHORE_ATTEMPT; [ $LONGSHORE_ATTEMPT = 3 ] && echo good >$OUT";
+    jobs.submit(wanted, script, &[&[&format!("s3://{}/o", jobs.stage.output)]]).await;
+    let worker = jobs.start();
+    let record = jobs.done("flaky", 1).await;
+    assert_eq!(record.attempt, 3);
+    for attempt in 1..=3 {
+        let log = jobs.text(&layout::log("flaky", 1, attempt)).await;
+        assert_eq!(log, Some(format!("attempt {attempt}\n")));
+    }
+    jobs.stage.wait_until_empty().await;
+    wait_for("the end of the record of failures", LIMIT, || async {
+        jobs.record(State::Retried, "flaky", 1).await.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await, (0, 0));
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_script_is_ended_by_its_limit() {
+    let jobs = Jobs::new().await;
+    let mark = unique("slow");
+    let script = format!("trap '' TERM\nbash -c 'sleep 3600; true' {mark}\n");
+    jobs.submit(Job { timeout: 1, ..job("slow", &[]) }, &script, &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.failed("slow", 1).await;
+    assert_eq!(record.reason, "not finished within 1 s");
+    assert_eq!(jobs.stage.dead_letter().await.reason(), "command-timeout");
+    assert_eq!(processes_with(&mark), Vec::<u32>::new());
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_output_is_kept_at_both_ends() {
+    let jobs = Jobs::new().await;
+    let script =
+        "echo first; yes 0123456789012345678901234567890123456789 | head -c 30000000; echo; echo last";
+    jobs.submit(job("huge", &[]), script, &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.done("huge", 1).await;
+    let log = jobs.log(&record).await;
+    assert!(log.starts_with("first\n") && log.ends_with("\nlast\n"));
+    assert!(log.len() < 2_200_000 && log.contains("bytes are left out here"), "{}", log.len());
+    let text = jobs.stop(worker);
+    assert!(text.contains("prints more than"), "no word of what is not logged");
+    assert!(text.len() < 12_000_000, "{} bytes of log", text.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_script_leaves_behind_is_ended() {
+    let jobs = Jobs::new().await;
+    let mark = unique("left");
+    let script = format!(
+        "bash -c 'sleep 3600; true' {mark} &\n\
+         setsid bash -c 'trap \"\" TERM HUP; sleep 3600; true' {mark} &\n\
+         (setsid env -i /bin/bash -c 'sleep 3600; true' {mark} >/dev/null 2>&1 </dev/null & ) &\n\
+         sleep 0.2; echo begun\n"
+    );
+    jobs.submit(job("left", &[]), &script, &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.done("left", 1).await;
+    assert_eq!(processes_with(&mark), Vec::<u32>::new());
+    assert_eq!(jobs.log(&record).await, "begun\n");
+    assert!(jobs.stop(worker).contains("processes behind"), "nobody was told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_reaches_the_script_and_no_log() {
+    let jobs = Jobs::new().await;
+    let keeper = secrets::serve().await;
+    let columns = [(Kind::SecretEnv, "TOKEN"), (Kind::SecretEnv, "PASSWORD"), (Kind::Output, "OUT")];
+    let script = "echo \"token=$TOKEN\"; echo \"$PASSWORD\" >&2\n\
+                  printf '%s' \"${TOKEN:0:5}\"; sleep 0.3; printf '%s\\n' \"${TOKEN:5}\"\n\
+                  printf '%s %s' \"$TOKEN\" \"$PASSWORD\" >$OUT";
+    let out = format!("s3://{}/told", jobs.stage.output);
+    jobs.submit(job("secret", &columns), script, &[&["/app/token", secrets::ARN, &out]]).await;
+    jobs.submit(job("none", &columns), script, &[&["/app/nowhere", "", &out]]).await;
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL_SSM", &keeper).env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &keeper);
+    command.env("LONGSHORE_LOG", "debug");
+    let worker = Process::start(command);
+    let record = jobs.done("secret", 1).await;
+    let told = jobs.stage.output("told").await.bytes;
+    assert_eq!(String::from_utf8(told).unwrap(), format!("{} {}", secrets::TOKEN, secrets::PASSWORD));
+    let log = jobs.log(&record).await;
+    assert_eq!(log.matches("***").count(), 3, "{log}");
+    let failed = jobs.failed("none", 1).await;
+    assert_eq!(failed.slug.as_deref(), Some("command-secret"));
+    assert!(failed.reason.contains("/app/nowhere"), "{}", failed.reason);
+    let text = jobs.stop(worker) + &log + &serde_json::to_string(&record).unwrap();
+    for secret in [secrets::TOKEN, secrets::PASSWORD] {
+        assert!(!text.contains(secret), "{secret} is told:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_are_for_those_who_ask() {
+    let jobs = Jobs::new().await;
+    let columns = [(Kind::Output, "OUT")];
+    let out = |name: &str| format!("s3://{}/{name}", jobs.stage.output);
+    jobs.submit(job("without", &columns), "env >$OUT", &[&[&out("without")]]).await;
+    let with = Job { credentials: true, ..job("with", &columns) };
+    jobs.submit(with, "env >$OUT", &[&[&out("with")]]).await;
+    let worker = jobs.start();
+    let told = async |name: &str| String::from_utf8(jobs.stage.output(name).await.bytes).unwrap();
+    let without = told("without").await;
+    assert!(!without.contains("AWS_") && !without.contains("LONGSHORE_QUEUE_URL"), "{without}");
+    let with = told("with").await;
+    for name in ["AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_REGION=", "AWS_ENDPOINT_URL="] {
+        assert!(with.contains(name), "{name} in\n{with}");
+    }
+    jobs.stop(worker);
+}
+
+/// Waits until a script has made this file.
+async fn made(flag: &std::path::Path) {
+    wait_for("the script's word", LIMIT, || async { flag.exists().then_some(()) }).await;
+}
+
+/// The first time it waits for ever, the second time it ends at once.
+fn stubborn(flag: &std::path::Path, mark: &str, trap: &str) -> String {
+    let flag = flag.display();
+    format!(
+        "[ -e {flag} ] && exit 0\ntrap '{trap}' TERM\ntouch {flag}\nbash -c 'sleep 3600; true' {mark} & wait; wait\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_sigterm_a_row_is_handed_back_and_runs_elsewhere() {
+    for (trap, patient) in [("echo farewell; exit 0", false), ("", true)] {
+        let jobs = Jobs::new().await;
+        let (flag, mark) = (jobs.flag(), unique("term"));
+        jobs.submit(job("handed", &[]), &stubborn(&flag, &mark, trap), &[&[]]).await;
+        let worker = jobs.start();
+        made(&flag).await;
+        let text = jobs.stop(worker);
+        assert_eq!(processes_with(&mark), Vec::<u32>::new());
+        assert_eq!(text.contains("farewell"), !patient, "{text}");
+        assert_eq!(text.contains("did not end within the drain budget"), patient, "{text}");
+        assert_eq!(jobs.stage.depth(&jobs.stage.queue).await, (1, 0), "not visible to others");
+        assert!(jobs.record(State::Retried, "handed", 1).await.is_none(), "it counts as a failure");
+        let second = jobs.start();
+        assert_eq!(jobs.done("handed", 1).await.attempt, 1);
+        jobs.stage.wait_until_empty().await;
+        jobs.stop(second);
+        std::fs::remove_file(flag).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_takes_its_scripts_along_and_the_next_one_tidies_up() {
+    let jobs = Jobs::new().await;
+    let (flag, mark) = (jobs.flag(), unique("kill"));
+    jobs.submit(job("killed", &[]), &stubborn(&flag, &mark, ""), &[&[]]).await;
+    let mut command = jobs.worker();
+    command.env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
+    let mut worker = Process::start(command);
+    made(&flag).await;
+    worker.signal("KILL");
+    worker.wait(LIMIT);
+    until_no_process_with(&mark).await;
+    assert!(!jobs.left_on_disk().is_empty(), "there is nothing to tidy up");
+    let second = jobs.start();
+    assert_eq!(jobs.done("killed", 1).await.attempt, 1);
+    jobs.stage.wait_until_empty().await;
+    jobs.stop(second);
+    std::fs::remove_file(flag).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_supervisor_takes_its_script_along() {
+    let jobs = Jobs::new().await;
+    let (flag, mark) = (jobs.flag(), unique("orphan"));
+    let wanted = Job { attempts: 2, ..job("orphaned", &[]) };
+    jobs.submit(wanted, &stubborn(&flag, &mark, ""), &[&[]]).await;
+    let worker = jobs.start();
+    made(&flag).await;
+    let supervisors: Vec<u32> = processes_with("longshore-row\0orphaned 1");
+    assert_eq!(supervisors.len(), 1);
+    let pid = Pid::from_raw(i32::try_from(supervisors[0]).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    until_no_process_with(&mark).await;
+    assert_eq!(jobs.done("orphaned", 1).await.attempt, 2);
+    jobs.stop(worker);
+    std::fs::remove_file(flag).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_whose_message_is_lost_is_killed() {
+    let jobs = Jobs::new().await;
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, Log::default()).await;
+    let (flag, mark) = (jobs.flag(), unique("lost"));
+    jobs.submit(job("lost", &[]), &stubborn(&flag, &mark, ""), &[&[]]).await;
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
+    let mut worker = Process::start(command);
+    made(&flag).await;
+    // Renewals do not come through, so that SQS gives it to somebody else.
+    let rule = proxy.fault(on([Operation::ChangeVisibility]), Fault::Refuse(503, "ServiceUnavailable"));
+    worker.wait_for_line("is not ours any more: the script is killed", LIMIT);
+    until_no_process_with(&mark).await;
+    rule.end();
+    jobs.done("lost", 1).await;
+    jobs.stop(worker);
+    std::fs::remove_file(flag).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outputs_are_all_there_or_the_row_is_not_done() {
+    let jobs = Jobs::new().await;
+    let log = Log::default();
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, log.clone()).await;
+    let columns = [(Kind::Output, "A"), (Kind::Output, "B"), (Kind::Output, "LARGE")];
+    let out = |name: &str| format!("s3://{}/{name}", jobs.stage.output);
+    let script = "echo a >$A; echo b >$B; head -c 9000000 /dev/zero >$LARGE";
+    jobs.submit(job("all", &columns), script, &[&[&out("a"), &out("b"), &out("large")]]).await;
+    // As often as the SDK tries, and once more: one delivery fails.
+    let rule = proxy.fault(on([Operation::PutObject]).key("b").nth(..=3), Fault::Refuse(503, "SlowDown"));
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
+    let mut first = Process::start(command);
+    first.wait_for_line("will be tried again", LIMIT);
+    assert!(rule.applied() >= 3);
+    assert!(jobs.record(State::Done, "all", 1).await.is_none());
+    // And then the process is killed between two outputs.
+    let first = Arc::new(std::sync::Mutex::new(first));
+    let victim = Arc::clone(&first);
+    let kill = move || victim.lock().unwrap().signal("KILL");
+    let killed = proxy.fault(on([Operation::PutObject]).key("b").nth(1..), Fault::Before(Arc::new(kill)));
+    wait_for("the kill", LIMIT, || async { (killed.applied() > 0).then_some(()) }).await;
+    first.lock().unwrap().wait(LIMIT);
+    assert!(jobs.record(State::Done, "all", 1).await.is_none(), "done before all was stored");
+    proxy.heal();
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    let second = Process::start(command);
+    jobs.done("all", 1).await;
+    let mut keys = jobs.stage.output_keys().await;
+    keys.sort();
+    assert_eq!(keys, ["a", "b", "large"], "a reader of the record finds all");
+    jobs.stage.wait_until_empty().await;
+    jobs.stop(second);
+    // The record is written after every output, and the message deleted after the record.
+    let exchanges = log.exchanges();
+    let done = layout::state("all", State::Done, 1);
+    let at = exchanges.iter().position(|e| e.call.key == done && e.call.operation == Operation::PutObject);
+    let outputs = |e: &harness::log::Exchange| {
+        e.call.target == jobs.stage.output && e.took_effect() && e.call.operation == Operation::PutObject
+    };
+    assert!(exchanges.iter().rposition(outputs) < at, "an output after its record");
+    let deleted = exchanges.iter().position(|e| e.call.operation == Operation::Delete);
+    assert!(at < deleted, "deleted before its record");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_run_is_told_by_name() {
+    let jobs = Jobs::new().await;
+    let bucket = &jobs.stage.input;
+    let columns =
+        [(Kind::Env, "V"), (Kind::Input, "IN"), (Kind::InputRecursive, "ALL"), (Kind::Output, "OUT")];
+    let wanted = Job { attempts: 5, ..job("wrong", &columns) };
+    jobs.put(bucket, "escape/../../../outside.txt", "x").await;
+    let (gone, nothing) = (format!("s3://{bucket}/gone.txt"), format!("s3://{bucket}/nothing/"));
+    let escape = format!("s3://{bucket}/escape/");
+    let rows: [(&[&str], &str, &str); 5] = [
+        (&["", &gone, "", ""], "command-input", "gone.txt is gone"),
+        (&["", "", &nothing, ""], "command-input", "nothing is in"),
+        (&["", "", &escape, ""], "command-input", "leads elsewhere"),
+        (&["a\0b", "", "", ""], "command-invalid", "NUL"),
+        (&["", "", "", "/etc/passwd"], "command-invalid", "s3://"),
+    ];
+    let values: Vec<&[&str]> = rows.iter().map(|(values, ..)| *values).collect();
+    jobs.submit(wanted.clone(), "echo never", &values).await;
+    let worker = jobs.start();
+    for (row, (_, slug, part)) in (1..).zip(rows) {
+        let record = jobs.failed("wrong", row).await;
+        assert_eq!((record.attempt, record.slug.as_deref()), (1, Some(slug)), "{record:?}");
+        assert!(record.reason.contains(part), "{}", record.reason);
+        assert!(jobs.stage.dead_letter().await.reason().starts_with("command-"));
+    }
+    // A message that is not of this table, one of a version to come, and one without its job.
+    let foreign = jobs.message(&wanted, 6, &["a", "b"]);
+    jobs.stage.send(foreign).await;
+    assert_eq!(jobs.stage.dead_letter().await.reason(), "command-invalid");
+    jobs.stage.send(r#"{"longshore":{"version":2,"job":"wrong","row":7,"digest":"d"}}"#).await;
+    assert_eq!(jobs.stage.dead_letter().await.reason(), "malformed");
+    jobs.queue(&job("deleted", &[]), 1, &[]).await;
+    jobs.stage.wait_until_empty().await;
+    assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await.0, 0);
+    assert!(jobs.stop(worker).contains("the job was deleted"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_too_large_for_a_message_is_read_from_the_work_bucket() {
+    let jobs = Jobs::new().await;
+    let wanted = job("large", &[(Kind::Env, "V"), (Kind::Output, "OUT")]);
+    jobs.put_job(&wanted, "printf %s \"$V\" >$OUT").await;
+    let value = "v".repeat(100_000);
+    let values = vec![value.clone(), format!("s3://{}/v", jobs.stage.output)];
+    let digest = Row::digest(&wanted.columns, &values);
+    let row = Row { row: 1, digest: digest.clone(), values };
+    jobs.put(&jobs.bucket, &layout::attributes("large", 1), serde_json::to_vec(&row).unwrap()).await;
+    jobs.stage
+        .send(format!(r#"{{"longshore":{{"version":1,"job":"large","row":1,"digest":"{digest}"}}}}"#))
+        .await;
+    let worker = jobs.start();
+    jobs.done("large", 1).await;
+    assert_eq!(jobs.stage.output("v").await.bytes, value.as_bytes());
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_done_or_cancelled_is_not_run() {
+    let jobs = Jobs::new().await;
+    let flag = jobs.flag();
+    let script = format!("echo ran >>{}", flag.display());
+    let wanted = job("twice", &[]);
+    jobs.submit(wanted.clone(), &script, &[&[]]).await;
+    let worker = jobs.start();
+    jobs.done("twice", 1).await;
+    jobs.stage.wait_until_empty().await;
+    jobs.queue(&wanted, 1, &[]).await;
+    jobs.stage.wait_until_empty().await;
+    jobs.put(&jobs.bucket, &layout::cancelled("twice"), "").await;
+    jobs.queue(&wanted, 2, &[]).await;
+    let record = jobs.failed("twice", 2).await;
+    assert_eq!((record.reason.as_str(), record.exit_code, record.slug), ("cancelled", None, None));
+    jobs.stage.wait_until_empty().await;
+    assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await, (0, 0));
+    let text = jobs.stop(worker);
+    assert!(text.contains("was finished before") && text.contains("cancelled"), "{text}");
+    assert_eq!(std::fs::read_to_string(&flag).unwrap(), "ran\n");
+    std::fs::remove_file(flag).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_has_a_limit() {
+    let jobs = Jobs::new().await;
+    let wanted = Job { memory: Some(64 << 20), ..job("large", &[]) };
+    // Three processes that take less each than all may together, and stay.
+    let script = "for n in 1 2 3; do bash -c 'x=$(head -c 30000000 /dev/zero | tr \"\\0\" a); sleep 60; true' & done; wait";
+    jobs.submit(wanted, script, &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.failed("large", 1).await;
+    assert!(record.reason.contains("out of memory"), "{}", record.reason);
+    assert_eq!(record.slug.as_deref(), Some("command-memory"));
+    assert!(record.peak_memory > 64 << 20, "{record:?}");
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_and_rows_are_worked_on_side_by_side() {
+    let jobs = Jobs::new().await;
+    let worker = {
+        let mut command = jobs.worker();
+        command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0");
+        Process::start(command)
+    };
+    let wanted = job("beside", &[(Kind::Output, "OUT")]);
+    jobs.put_job(&wanted, "echo $LONGSHORE_ROW >$OUT").await;
+    for n in 1..=5 {
+        let etag = jobs.stage.upload(&format!("p{n}.jpg"), jpeg(&picture(300, 200))).await;
+        jobs.stage.send(jobs.stage.message(&[jobs.stage.record(&format!("p{n}.jpg"), &etag, "01")])).await;
+        jobs.queue(&wanted, n, &[&format!("s3://{}/row-{n}", jobs.stage.output)]).await;
+    }
+    for n in 1..=5 {
+        jobs.stage.output(&format!("thumbs/p{n}.jpg")).await;
+        assert_eq!(jobs.stage.output(&format!("row-{n}")).await.bytes, format!("{n}\n").into_bytes());
+    }
+    jobs.stage.wait_until_empty().await;
+    let text = jobs.stop(worker);
+    let last = text.lines().rev().find(|l| l.contains("\"stopped\"")).expect("a farewell");
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((last["received"].as_u64(), last["deleted"].as_u64()), (Some(10), Some(10)), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_gives_back_what_it_does_not_serve() {
+    for (serves, other) in [("renditions", "commands"), ("commands", "renditions")] {
+        let jobs = Jobs::new().await;
+        let mut command = jobs.worker();
+        command.env("LONGSHORE_JOBS", serves);
+        if serves == "commands" {
+            command.env_remove("LONGSHORE_OUTPUT_BUCKET");
+        }
+        let mut worker = Process::start(command);
+        match other {
+            "commands" => jobs.submit(job("other", &[]), "true", &[&[]]).await,
+            _ => {
+                let etag = jobs.stage.upload("p.jpg", jpeg(&picture(30, 20))).await;
+                jobs.stage.send(jobs.stage.message(&[jobs.stage.record("p.jpg", &etag, "01")])).await;
+            }
+        }
+        worker.wait_for_line(&format!("not served here: a message for {other}"), LIMIT);
+        worker.signal("TERM");
+        assert_eq!(worker.wait(LIMIT).code(), Some(0));
+        let (visible, hidden) = jobs.stage.depth(&jobs.stage.queue).await;
+        assert_eq!(visible + hidden, 1, "{other}: it is not there any more");
+        assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await, (0, 0));
+        // The other fleet serves it when its back-off is over.
+        let mut command = jobs.worker();
+        command.env("LONGSHORE_JOBS", other);
+        let second = Process::start(command);
+        jobs.stage.wait_until_empty().await;
+        jobs.stop(second);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_commands_are_checked_with_all_others() {
+    let mut command = longshore();
+    command.arg("work").env("LONGSHORE_JOBS", "commands").env("LONGSHORE_CONCURRENCY", "none");
+    let (code, _, errors) = common::process::run_aside(command).await;
+    assert_eq!(code, Some(2));
+    for part in ["--queue-url", "--work-bucket is missing", "--concurrency"] {
+        assert!(errors.contains(part), "{part} in\n{errors}");
+    }
+    assert!(!errors.contains("--output-bucket"), "{errors}");
+}
