@@ -1,16 +1,17 @@
 //! Every setting, read together: either a whole `Config`, or all mistakes at once, each with its
 //! remedy. No network call is made here.
 
+mod jobs;
 mod values;
 mod work;
 
-pub use values::{Secret, parse_time};
+pub use jobs::{JobsConfig, Sends};
+pub use values::{Reader, Secret, parse_time};
 pub use work::{Config, Jobs, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;
 use crate::render::spec::{self, DEFAULT_RENDITIONS};
 use crate::render::{Damaged, IccMode, Limits, Settings};
-use values::Reader;
 
 /// What `work`, `local` and `render` need to know about pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod connect;
 mod dlq;
 mod healthcheck;
 mod http;
+mod jobs;
 #[cfg(feature = "local")]
 mod local;
 mod man;
@@ -16,6 +17,7 @@ mod render;
 mod settings;
 #[cfg(feature = "status")]
 mod status;
+mod submit;
 mod told;
 mod work;
 
@@ -56,6 +58,20 @@ pub enum Command {
     Status(status::Args),
     /// Queues pictures that have no rendition yet, or one made with other settings.
     Backfill(backfill::Args),
+    /// Queues the rows of a table, for each of which the workers run a script.
+    ///
+    /// Table, inputs, buckets and outputs are checked before anything is queued, and all mistakes are told
+    /// at once. Submitting the same job again queues what is new or was changed, and goes on where an
+    /// earlier submission was interrupted.
+    Submit(submit::Args),
+    /// Tells what became of each row of a job: as a table, JSON or TSV.
+    Report(jobs::report::Args),
+    /// Prints what the script printed, of one row or all.
+    Logs(jobs::logs::Args),
+    /// Lets no further row of a job begin; rows that run go on to their end.
+    Cancel(jobs::cancel::Args),
+    /// Deletes everything that the work bucket has of a job. Asks, or takes --yes.
+    Delete(jobs::delete::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
     Dlq(dlq::Args),
     /// Looks at the configuration of this environment.
@@ -83,6 +99,11 @@ pub fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "status")]
         Command::Status(args) => status::run(&args),
         Command::Backfill(args) => backfill::run(&args),
+        Command::Submit(args) => submit::run(&args),
+        Command::Report(args) => jobs::report::run(&args),
+        Command::Logs(args) => jobs::logs::run(&args),
+        Command::Cancel(args) => jobs::cancel::run(&args),
+        Command::Delete(args) => jobs::delete::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => completions::run(&args),

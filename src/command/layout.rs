@@ -4,6 +4,8 @@
 //! <job>/job.json                          what was submitted: Job
 //! <job>/script                            the script, as it was
 //! <job>/table                             the rows, as they were submitted: a Row a line
+//! <job>/submitting                        while rows are being queued, or after that was interrupted: Progress
+//! <job>/table.next                        what the table is then to become
 //! <job>/attributes/00000012               of a row that fits no message: Row
 //! <job>/state/started/00000012            written when an attempt begins: Started
 //! <job>/state/retried/00000012            … when one fails that is to be tried again: Record
@@ -56,6 +58,14 @@ pub fn script(job: &str) -> String {
 
 pub fn table(job: &str) -> String {
     format!("{job}/table")
+}
+
+pub fn submitting(job: &str) -> String {
+    format!("{job}/submitting")
+}
+
+pub fn next_table(job: &str) -> String {
+    format!("{job}/table.next")
 }
 
 pub fn cancelled(job: &str) -> String {

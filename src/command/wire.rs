@@ -25,6 +25,14 @@ pub struct Ticket {
     pub row: u64,
     /// Of the row, see [`Row::digest`]: a row that was replaced is told from the one that was queued.
     pub digest: String,
+    /// [`Job::submitted_at`]: what is left in the queue of a job that was deleted is told from one of the same
+    /// name. 0: not said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub submitted_at: i64,
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 /// What was submitted.
@@ -108,8 +116,25 @@ impl Row {
             add(&column.name);
             add(value);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
+}
+
+/// How far a submission has come. While it is there, some rows may not have been queued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Rows up to this number are queued as `table.next` has them, those behind as `table` has them.
+    pub queued: u64,
+    /// Rows behind that one whose records are being removed: they are to be queued, whatever else happens.
+    #[serde(default)]
+    pub again: Vec<u64>,
+}
+
+/// Two digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 impl Kind {
@@ -178,6 +203,7 @@ mod tests {
             values: Some(vec!["a".into(), String::new()]),
             row: 3,
             digest: "d".into(),
+            submitted_at: 0,
         };
         let text = serde_json::to_string(&Envelope { longshore: ticket.clone() }).unwrap();
         let expected =

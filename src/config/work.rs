@@ -272,7 +272,7 @@ fn is_http_url(url: &str) -> bool {
     rest.is_some_and(|r| !r.is_empty() && !r.starts_with('/') && !r.contains(char::is_whitespace))
 }
 
-fn queue_url(reader: &mut Reader, work: &WorkArgs) -> String {
+pub(super) fn queue_url(reader: &mut Reader, work: &WorkArgs) -> String {
     const EXAMPLE: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads";
     let what = format!("the queue's URL, like {EXAMPLE}");
     let url = reader.required("--queue-url", "LONGSHORE_QUEUE_URL", &work.queue_url, &what);
@@ -288,7 +288,7 @@ fn queue_url(reader: &mut Reader, work: &WorkArgs) -> String {
     url
 }
 
-fn optional_url(reader: &mut Reader, flag: &str, value: &Option<String>) -> Option<String> {
+pub(super) fn optional_url(reader: &mut Reader, flag: &str, value: &Option<String>) -> Option<String> {
     let url = present(value)?;
     if !is_http_url(url) {
         reader.mistake(format!("{flag} is {url:?}: write a URL that starts with https:// or http://"));
@@ -348,7 +348,7 @@ fn input_buckets(reader: &mut Reader, work: &WorkArgs) -> Vec<String> {
     buckets
 }
 
-fn check_bucket(reader: &mut Reader, flag: &str, bucket: &str) {
+pub(super) fn check_bucket(reader: &mut Reader, flag: &str, bucket: &str) {
     if !is_bucket_name(bucket) {
         reader.mistake(format!(
             "{flag}: {bucket:?} is not a bucket name: write the name alone, like my-pictures"
@@ -381,7 +381,7 @@ fn cache_control(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
 
 /// The region, and whether the queue's URL agrees with it: SQS answers a wrong one with a signature
 /// error that helps nobody.
-fn region(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
+pub(super) fn region(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
     let from_env = |name| std::env::var(name).ok().filter(|r: &String| !r.trim().is_empty());
     let said = present(&work.region).map(str::to_owned);
     let known = said.clone().or_else(|| from_env("AWS_REGION")).or_else(|| from_env("AWS_DEFAULT_REGION"));

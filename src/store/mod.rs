@@ -1,6 +1,7 @@
 //! The buckets, as a job sees them.
 
 pub mod files;
+pub mod jobs;
 pub mod listing;
 pub mod provenance;
 mod s3;

@@ -1,0 +1,53 @@
+//! `longshore cancel`: no further row of a job begins.
+
+use super::{JobArgs, Opened};
+use crate::cli::OK;
+use crate::command::layout;
+use crate::command::states::Counts;
+use crate::error::Error;
+use serde_json::json;
+use std::time::SystemTime;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    job: JobArgs,
+    /// Output for programs: a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> u8 {
+    super::run(&args.job, Vec::new(), |opened| async move { cancel(args, &opened).await })
+}
+
+async fn cancel(args: &Args, opened: &Opened) -> Result<u8, Error> {
+    let (job, jobs) = (opened.job()?, &opened.jobs);
+    mark(opened).await?;
+    // After the marker: what was counted as waiting does not begin any more.
+    let counts = Counts::read(&jobs.store, &jobs.bucket, &job.name, job.rows).await?;
+    let stopped = counts.waiting + counts.retrying;
+    if args.json {
+        println!(
+            "{}",
+            json!({"job": job.name, "stopped": stopped, "running": counts.running, "done": counts.done, "failed": counts.failed})
+        );
+        return Ok(OK);
+    }
+    let Counts { running, done, failed, .. } = counts;
+    println!(
+        "{}: {stopped} rows do not begin any more; {running} run to their end, {done} done, {failed} failed",
+        job.name
+    );
+    if stopped > 0 {
+        println!("to take it up again: submit it with --resume");
+    }
+    Ok(OK)
+}
+
+/// Tells the workers; theirs to look.
+pub async fn mark(opened: &Opened) -> Result<(), Error> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at = json!({"at": i64::try_from(now.as_millis()).unwrap_or(i64::MAX)});
+    opened.jobs.put(&layout::cancelled(&opened.name), at.to_string().into_bytes()).await
+}
