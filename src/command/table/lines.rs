@@ -160,7 +160,10 @@ impl<R: Read> Csv<R> {
             }
             Err(e) => return Err(Unreadable::Io(e.into())),
         }
-        let line = self.skipped + self.record.position().map_or(1, csv::Position::line);
+        // The record's own position is before the blank lines that it stands behind.
+        let ends = self.record.as_slice().iter().filter(|b| **b == b'\n').count() as u64;
+        let begun = self.record.position().map_or(1, csv::Position::line);
+        let line = self.skipped + begun.max((self.reader.position().line() - 1).saturating_sub(ends));
         cells.clear();
         for cell in &self.record {
             let text = std::str::from_utf8(cell).map_err(|e| Unreadable::Text(line, not_utf8(&e)))?;
