@@ -13,9 +13,22 @@ use std::path::Path;
 fn help_is_there_for_every_command_and_tells_the_defaults() {
     let (code, help, _) = run(longshore().arg("--help"));
     assert_eq!(code, Some(0));
-    for command in
-        ["work", "local", "render", "healthcheck", "backfill", "dlq", "config", "completions", "man"]
-    {
+    for command in [
+        "work",
+        "local",
+        "render",
+        "healthcheck",
+        "backfill",
+        "dlq",
+        "config",
+        "completions",
+        "man",
+        "submit",
+        "report",
+        "logs",
+        "cancel",
+        "delete",
+    ] {
         assert!(help.contains(command));
         assert_eq!(run(longshore().args([command, "--help"])).0, Some(0));
     }

@@ -95,17 +95,7 @@ async fn find(clients: &Clients, queue_url: &str) -> Result<String, Error> {
     let fail = |why: String| {
         Error::new(format!("cannot find the dead-letter queue of {}: {why} ({remedy})", queue_url))
     };
-    let attributes = clients
-        .send
-        .get_queue_attributes()
-        .queue_url(queue_url)
-        .attribute_names(QueueAttributeName::RedrivePolicy)
-        .send()
-        .await
-        .map_err(|e| fail(aws::explain(&e)))?;
-    let policy = attributes.attributes().and_then(|a| a.get(&QueueAttributeName::RedrivePolicy));
-    let policy = policy.ok_or_else(|| fail("it has no redrive policy".into()))?;
-    let policy: serde_json::Value = serde_json::from_str(policy).map_err(|e| fail(e.to_string()))?;
+    let policy = policy(clients, queue_url).await.map_err(fail)?;
     let arn = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
     // arn:aws:sqs:REGION:ACCOUNT:NAME
     let parts: Vec<&str> = arn.split(':').collect();
@@ -121,6 +111,22 @@ async fn find(clients: &Clients, queue_url: &str) -> Result<String, Error> {
         .await
         .map_err(|e| fail(aws::explain(&e)))?;
     answer.queue_url.ok_or_else(|| fail("SQS gave no URL for it".into()))
+}
+
+/// How often a message is received before SQS gives it up. None: for ever, or nobody may ask.
+pub async fn most_receives(clients: &Clients, queue_url: &str) -> Option<u32> {
+    let most = policy(clients, queue_url).await.ok()?["maxReceiveCount"].take();
+    // Some write it as text, and SQS takes it.
+    most.as_u64().or_else(|| most.as_str()?.parse().ok()).and_then(|most| u32::try_from(most).ok())
+}
+
+async fn policy(clients: &Clients, queue_url: &str) -> Result<serde_json::Value, String> {
+    let name = QueueAttributeName::RedrivePolicy;
+    let ask = clients.send.get_queue_attributes().queue_url(queue_url).attribute_names(name.clone());
+    let answer = ask.send().await.map_err(|e| aws::explain(&e))?;
+    let policy = answer.attributes().and_then(|a| a.get(&name));
+    let policy = policy.ok_or("it has no redrive policy")?;
+    serde_json::from_str(policy).map_err(|e| e.to_string())
 }
 
 fn text_attribute(value: String) -> MessageAttributeValue {

@@ -7,7 +7,7 @@ pub mod keeper;
 pub mod letters;
 mod sqs;
 
-pub use dead_letter::{DeadLetter, DeadLetters};
+pub use dead_letter::{DeadLetter, DeadLetters, most_receives};
 pub use depth::Depth;
 pub use keeper::{Counts, Keeper, Lease};
 pub use sqs::{Entry, EntryError, Queue, ReceiveError, send_batch};

@@ -11,6 +11,7 @@ mod verify;
 
 use super::connect::{self, JobsArgs};
 use super::{FAILED, OK, USAGE, failed};
+use crate::aws::Clients;
 use crate::command::clashes;
 use crate::command::spool::{Spool, Writer};
 use crate::command::states::States;
@@ -19,7 +20,7 @@ use crate::command::wire::Column;
 use crate::config::{JobsConfig, LogFormat, LogSettings};
 use crate::error::{Error, Printable};
 use crate::ops::{Phase, Shutdown, logs};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::store::Store;
 use crate::store::jobs::JobStore;
 use describe::Draft;
@@ -85,7 +86,7 @@ pub struct Args {
     /// Queues these rows, like 3,7-9, and no other; again, if they were queued before.
     #[arg(long, value_name = "ROWS")]
     rows: Option<String>,
-    /// Takes up a job that was cancelled: rows that have not ended are queued again.
+    /// Takes up a job that was cancelled: every row that is not done is queued again.
     #[arg(long)]
     resume: bool,
     /// Does not look whether every input exists.
@@ -219,6 +220,7 @@ async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Res
         return Ok(OK);
     }
     let queueing = Queueing { jobs: &jobs, clients: &clients, queue_url: &config.queue_url, job: &job };
+    warn_of_receives(&clients, &config, job.attempts).await;
     match queueing.run(&plan, &stored, draft.script, shutdown).await? {
         Ended::Whole => tell(args, &job.name, &plan),
         Ended::After(row) => return Ok(interrupted(&job.name, Some(row))),
@@ -228,6 +230,17 @@ async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Res
             .await
     } else {
         Ok(OK)
+    }
+}
+
+/// What SQS gives up by itself has no record, and nobody waiting would hear of it.
+async fn warn_of_receives(clients: &Clients, config: &JobsConfig, attempts: u32) {
+    match queue::most_receives(clients, &config.queue_url).await {
+        Some(most) if most < attempts => eprintln!(
+            "warning: the queue gives a message up after {most} receives (maxReceiveCount), and --attempts is \
+             {attempts}: rows that fail so often end in the dead-letter queue without a record"
+        ),
+        _ => {}
     }
 }
 

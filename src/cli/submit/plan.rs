@@ -173,7 +173,10 @@ fn decide(
             let failed = *selection == Selection::Failed && standing == Standing::Failed;
             if owed || selection.names(new.row) || failed {
                 Deed::Again(new)
-            } else if resume && *selection == Selection::All && !standing.is_over() {
+            } else if resume && *selection == Selection::All && standing == Standing::Failed {
+                // Of what was cancelled, the workers say so as of a failure.
+                Deed::Again(new)
+            } else if resume && *selection == Selection::All && standing != Standing::Done {
                 Deed::Resume(new)
             } else {
                 Deed::Keep(old)
@@ -236,6 +239,7 @@ mod tests {
             (decide(row("a"), None, &other, false, true, Waiting), Deed::New(a())),
             (decide(row("a"), row("a"), &all, true, false, Running), Deed::Resume(a())),
             (decide(row("a"), row("a"), &all, true, false, Done), Deed::Keep(a())),
+            (decide(row("a"), row("a"), &all, true, false, Failed), Deed::Again(a())),
         ] {
             assert_eq!(deed, expected);
         }

@@ -116,6 +116,12 @@ fn values_that_no_program_can_be_started_with_are_mistakes() {
     let most = &long[1..];
     assert_eq!(tsv(format!("--env A\n{most}\n")).2, [""; 0]);
     assert!(tsv("--env A\na\0b\n").2[0].contains("NUL"));
+    for name in ["a/..", ".", &"x".repeat(256)] {
+        assert!(
+            tsv(format!("--output A\ns3://out/{name}\n")).2[0].contains("no file can be called"),
+            "{name}"
+        );
+    }
     let header: Vec<String> = (0..9).map(|n| format!("--env A{n}")).collect();
     let (_, _, mistakes) = tsv(format!("{}\n{}\n", header.join("\t"), vec![&most[1..]; 9].join("\t")));
     assert!(mistakes[0].contains("environment takes 1048576"), "{mistakes:?}");

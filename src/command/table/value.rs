@@ -45,10 +45,18 @@ pub fn check(column: &Column, value: &str) -> Result<(), String> {
             if place.key.is_empty() || place.key.ends_with('/') {
                 return Err(format!("{} names a folder: write a key, or use {recursive}", quoted(value)));
             }
-            Ok(())
+            file_name(place.key.rsplit('/').next().unwrap_or_default(), value)
         }
         Kind::InputRecursive | Kind::OutputRecursive => location(value).map(|_| ()),
     }
+}
+
+/// The last part of a key: the script finds or leaves the file under that name.
+fn file_name(name: &str, value: &str) -> Result<(), String> {
+    if name == "." || name == ".." || name.len() > 255 {
+        return Err(format!("{} ends in what no file can be called", quoted(value)));
+    }
+    Ok(())
 }
 
 fn variable(name: &str, value: &str) -> Result<(), String> {
