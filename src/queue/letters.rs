@@ -189,12 +189,14 @@ impl Letters {
         kept: &mut Vec<String>,
     ) -> Result<Tally, Error> {
         let (mut tally, mut seen, mut empty) = (Tally::default(), HashSet::new(), 0);
+        let mut returned = HashSet::new();
         while empty < EMPTY_ANSWERS && !stop() {
             let letters = self.receive().await?;
             let (mut redrive, mut drop) = (Vec::new(), Vec::new());
             let mut any = false;
             for letter in letters {
-                if !seen.insert(letter.id.clone()) {
+                // One that went back and has failed again already is not sent round and round.
+                if returned.contains(&letter.original_id) || !seen.insert(letter.id.clone()) {
                     kept.push(letter.receipt);
                     continue;
                 }
@@ -206,7 +208,7 @@ impl Letters {
                 }
             }
             empty = if any { 0 } else { empty + 1 };
-            let sent = self.send_back(&redrive).await;
+            let sent = self.send_back(&redrive, &mut returned).await;
             tally.redriven += self.delete(&sent, kept, &mut tally.failed).await;
             tally.failed += (redrive.len() - sent.len()) as u64;
             kept.extend(
@@ -236,15 +238,18 @@ impl Letters {
         Ok(answer.messages.unwrap_or_default().into_iter().map(read).collect())
     }
 
-    /// Sends letters to the queue; gives those that arrived. Their reasons stay behind: a new failure
-    /// finds its own.
-    async fn send_back<'a>(&self, letters: &'a [Letter]) -> Vec<&'a Letter> {
+    /// Sends letters to the queue; gives those that arrived, and adds the ids that they have there. Their reasons
+    /// stay behind: a new failure finds its own.
+    async fn send_back<'a>(&self, letters: &'a [Letter], ids: &mut HashSet<String>) -> Vec<&'a Letter> {
         let mut sent = Vec::new();
         for letter in letters {
             match sqs::send(&self.clients, &self.queue.url, &letter.body, letter.trace_header.as_deref())
                 .await
             {
-                Ok(()) => sent.push(letter),
+                Ok(id) => {
+                    ids.insert(id);
+                    sent.push(letter);
+                }
                 Err(why) => tracing::error!("cannot send {} to {}: {why}", letter.id, self.queue.url),
             }
         }

@@ -157,18 +157,19 @@ impl Queue {
     }
 }
 
-/// Sends a body to a queue. Err: why not, in one line.
+/// Sends a body to a queue; gives the message's id. Err: why not, in one line.
 pub async fn send(
     clients: &Clients,
     url: &str,
     body: &str,
     trace_header: Option<&str>,
-) -> Result<(), String> {
+) -> Result<String, String> {
     let mut send = clients.send.send_message().queue_url(url).message_body(body);
     if let Some(trace) = trace_header {
         send = send.message_system_attributes(Sends::AwsTraceHeader, trace_attribute(trace));
     }
-    send.send().await.map(|_| ()).map_err(|e| aws::explain(&e))
+    let sent = send.send().await.map_err(|e| aws::explain(&e))?;
+    Ok(sent.message_id.unwrap_or_default())
 }
 
 /// Sends up to ten bodies. One result a body, in order.
