@@ -2,10 +2,12 @@
 //! remedy. No network call is made here.
 
 mod jobs;
+mod traces;
 mod values;
 mod work;
 
 pub use jobs::{JobsConfig, Sends};
+pub use traces::Traces;
 pub use values::{Reader, Secret, parse_time};
 pub use work::{Config, Jobs, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 

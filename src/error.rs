@@ -175,6 +175,17 @@ impl Barrier {
 }
 
 impl Failure {
+    /// What kind it is, in a word.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Retry(_) => "retry",
+            Self::Blocked(barrier, _) => barrier.slug(),
+            Self::Left => "left",
+            Self::Gone(_) => "gone",
+            Self::Reject(rejection) => rejection.reason.slug(),
+        }
+    }
+
     pub fn retry(line: impl Into<String>) -> Self {
         Self::Retry(Error::new(line))
     }

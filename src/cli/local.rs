@@ -72,7 +72,7 @@ pub fn run(args: Args) -> u8 {
     };
     let default = LogSettings { format: LogFormat::Auto, filter: "error".into() };
     let said = args.serve || args.log.is_some() || args.log_format.is_some();
-    logs::start(if said { &config.log } else { &default });
+    logs::start(if said { &config.log } else { &default }, None);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => return failed(format_args!("cannot start the runtime: {e}")),

@@ -131,6 +131,10 @@ pub struct WorkArgs {
     /// format on standard output; or `off`. [default: off]
     #[arg(long, env = "LONGSHORE_EMF_NAMESPACE", value_name = "NAME", help_heading = "Telling")]
     pub emf_namespace: Option<String>,
+    /// Traces: `otlp` sends spans of all that is done to a collector, where OpenTelemetry's own variables say
+    /// (OTEL_EXPORTER_OTLP_ENDPOINT …); or `off`. [default: off]
+    #[arg(long, env = "LONGSHORE_TRACES", value_name = "MODE", help_heading = "Telling")]
+    pub traces: Option<String>,
     /// What must be known to see the page and the metrics: 16 characters or more. Health needs none.
     /// [default: none]
     #[arg(

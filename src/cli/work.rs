@@ -3,12 +3,12 @@
 use super::{FAILED, OK, RenderArgs, WorkArgs, misconfigured, told};
 use crate::aws::{Clients, Connection};
 use crate::command::run::Commands;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::job::Context;
 use crate::ops::admin::Admin;
 use crate::ops::emf::Emf;
 use crate::ops::page::{Access, Page, Told};
-use crate::ops::{Metrics, Phase, Shutdown, admin, logs};
+use crate::ops::{Metrics, Phase, Shutdown, Traces, admin, logs};
 use crate::queue::{DeadLetters, Keeper, Queue};
 use crate::render::Pool;
 use crate::store::Store;
@@ -33,11 +33,18 @@ pub fn run(args: &Args) -> u8 {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),
     };
-    logs::start(&config.log);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(e) => return failed(&format!("cannot start the runtime: {e}")),
+        Err(e) => return super::failed(format_args!("cannot start the runtime: {e}")),
     };
+    let traces = match config.traces {
+        config::Traces::Off => None,
+        config::Traces::Otlp => match runtime.block_on(async { Traces::start() }) {
+            Ok(traces) => Some(traces),
+            Err(mistake) => return misconfigured(&[mistake]),
+        },
+    };
+    logs::start(&config.log, traces.as_ref());
     let code = runtime.block_on(async {
         // First of all: until a handler is set, PID 1 ignores SIGTERM.
         let shutdown = match Shutdown::on_signals() {
@@ -46,6 +53,9 @@ pub fn run(args: &Args) -> u8 {
         };
         serve(&config, told::settings(&["work"], &config), shutdown).await
     });
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     // A picture that was given back may still be in the pool; nobody waits for it.
     runtime.shutdown_background();
     code

@@ -1,10 +1,11 @@
 //! The settings of `work`, checked as a whole.
 
-use super::RenderConfig;
 use super::values::{Reader, Secret, present};
+use super::{RenderConfig, traces};
 use crate::cli::{RenderArgs, WorkArgs};
 use crate::event::is_bucket_name;
 use crate::job::memory;
+use crate::queue::queue_name;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub struct Config {
     pub profile: Option<String>,
     pub admin_addr: Option<SocketAddr>,
     pub emf_namespace: Option<String>,
+    pub traces: traces::Traces,
     pub admin_token: Option<Secret>,
     pub log: LogSettings,
 }
@@ -207,6 +209,7 @@ impl Config {
             cache_control: cache_control(&mut reader, work),
             admin_addr: admin_addr(&mut reader, work),
             emf_namespace: emf_namespace(&mut reader, work),
+            traces: traces::read(&mut reader, &work.traces),
             admin_token: reader.secret("--admin-token", &work.admin_token),
             log: log_settings(&mut reader, work),
             render,
@@ -217,7 +220,7 @@ impl Config {
 
     /// The last part of the queue's URL.
     pub fn queue_name(&self) -> &str {
-        self.queue_url.rsplit('/').next().unwrap_or_default()
+        queue_name(&self.queue_url)
     }
 
     /// Time from SIGTERM to the end of draining, D.
@@ -267,7 +270,7 @@ impl Config {
     }
 }
 
-fn is_http_url(url: &str) -> bool {
+pub fn is_http_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|r| !r.is_empty() && !r.starts_with('/') && !r.contains(char::is_whitespace))
 }

@@ -63,3 +63,19 @@ pub enum Outcome {
     /// Not begun, as the worker leaves.
     Left,
 }
+
+impl Outcome {
+    /// What it is called in metrics and traces, and the reason; empty if there is none.
+    pub fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Done(_) => ("done", ""),
+            Self::Superseded => ("superseded", ""),
+            Self::Ignored(noise) => ("ignored", noise.slug()),
+            Self::Gone(_) => ("gone", ""),
+            Self::Rejected(rejection) => ("rejected", rejection.reason.slug()),
+            Self::Retry(_) => ("retry", ""),
+            Self::Blocked(barrier, _) => ("blocked", barrier.slug()),
+            Self::Left => ("left", ""),
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use crate::config::Config;
 use crate::error::{Failure, Printable};
 use crate::event::Created;
-use crate::ops::Shutdown;
+use crate::ops::{Shutdown, traces};
 use crate::render::{Pool, Rendered, Settings, Stages, memory_bound_guarded};
 use crate::store::provenance::Verdict;
 use crate::store::{Existing, Got, Location, Object, Provenance, PutCondition, PutOutcome, Store, Upload};
@@ -172,7 +172,8 @@ async fn make(context: &Context, recipe: &Recipe, created: &Created) -> Result<O
     let bytes_in = object.bytes.len() as u64;
     let (bytes, needed) = measure(object.bytes, Arc::clone(&recipe.settings)).await?;
     let pixels = context.memory.for_pixels(needed, &source).await?;
-    let rendered = context.pool.render(bytes, Arc::clone(&recipe.settings), (pixels, room)).await?;
+    let render = context.pool.render(bytes, Arc::clone(&recipe.settings), (pixels, room));
+    let rendered = traces::within(traces::render(), async { Ok(render.await?) }).await?;
     for note in &rendered.notes {
         warn!(bucket = created.bucket, key = %Printable(&created.key), "{note}");
     }
@@ -190,7 +191,8 @@ async fn make(context: &Context, recipe: &Recipe, created: &Created) -> Result<O
             cache_control: context.cache_control.as_deref(),
             provenance: &provenance,
         };
-        let written = match put_forward(context, created, &upload).await? {
+        let span = traces::upload(&rendition.name, &location);
+        let written = match traces::within(span, put_forward(context, created, &upload)).await? {
             Put::Written => true,
             Put::WasThere => false,
             Put::Superseded => return Ok(None),
@@ -222,7 +224,8 @@ async fn fetch(
     loop {
         let room = context.memory.for_bytes(size, source).await?;
         let started = Instant::now();
-        match context.store.get(source, size, context.max_bytes).await? {
+        let get = context.store.get(source, size, context.max_bytes);
+        match traces::within(traces::download(source), get).await? {
             Got::Object(object) => return Ok((object, room, started.elapsed())),
             Got::Larger(actual) => size = actual,
         }

@@ -126,7 +126,7 @@ impl Metrics {
 
     /// One record has come to its end.
     pub fn record(&self, outcome: &Outcome) {
-        let (name, reason) = words(outcome);
+        let (name, reason) = outcome.names();
         self.count_record(name, reason);
         if let Outcome::Done(made) = outcome
             && !made.outputs.is_empty()
@@ -148,7 +148,7 @@ impl Metrics {
 
     /// A row has come to its end, or an attempt of it.
     pub fn row(&self, outcome: &Outcome) {
-        let (name, reason) = words(outcome);
+        let (name, reason) = outcome.names();
         self.add(RECORDS, &[("kind", "command"), ("outcome", name), ("reason", reason)], 1);
     }
 
@@ -255,19 +255,6 @@ impl Metrics {
         }
         self.handle.run_upkeep();
         self.handle.render()
-    }
-}
-
-fn words(outcome: &Outcome) -> (&'static str, &'static str) {
-    match outcome {
-        Outcome::Done(_) => ("done", ""),
-        Outcome::Superseded => ("superseded", ""),
-        Outcome::Ignored(noise) => ("ignored", noise.slug()),
-        Outcome::Gone(_) => ("gone", ""),
-        Outcome::Rejected(rejection) => ("rejected", rejection.reason.slug()),
-        Outcome::Retry(_) => ("retry", ""),
-        Outcome::Blocked(barrier, _) => ("blocked", barrier.slug()),
-        Outcome::Left => ("left", ""),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an operator touches: signals, health, metrics, logs.
+//! What an operator touches: signals, health, metrics, logs, traces.
 
 pub mod admin;
 pub mod emf;
@@ -8,8 +8,10 @@ pub mod logs;
 pub mod metrics;
 pub mod page;
 pub mod shutdown;
+pub mod traces;
 
 pub use health::{Health, Trouble};
 pub use history::History;
 pub use metrics::Metrics;
 pub use shutdown::{Phase, Shutdown};
+pub use traces::Traces;

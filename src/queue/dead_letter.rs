@@ -46,6 +46,7 @@ impl DeadLetters {
             ("longshore.message-id", Some(letter.message.id.clone())),
             ("longshore.first-received", first),
             ("longshore.receive-count", Some(letter.message.receive_count.to_string())),
+            ("longshore.trace-id", letter.message.trace_id()),
         ] {
             if let Some(value) = value.filter(|v| !v.is_empty()) {
                 send = send.message_attributes(name, text_attribute(value));

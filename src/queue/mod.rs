@@ -6,11 +6,13 @@ mod depth;
 pub mod keeper;
 pub mod letters;
 mod sqs;
+mod trace_header;
 
 pub use dead_letter::{DeadLetter, DeadLetters, most_receives};
 pub use depth::Depth;
 pub use keeper::{Counts, Keeper, Lease};
 pub use sqs::{Entry, EntryError, Queue, ReceiveError, send_batch};
+pub use trace_header::TraceHeader;
 
 use std::time::Instant;
 
@@ -28,4 +30,16 @@ pub struct Message {
     pub trace_header: Option<String>,
     /// When the receive call began: the lease starts when SQS sends, not when we read.
     pub received_at: Instant,
+}
+
+impl Message {
+    /// Of the trace that it belongs to, as OpenTelemetry writes it.
+    pub fn trace_id(&self) -> Option<String> {
+        self.trace_header.as_deref().and_then(TraceHeader::parse).map(|header| header.trace_id())
+    }
+}
+
+/// The last part of a queue's URL.
+pub fn queue_name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
 }

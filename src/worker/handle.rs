@@ -7,17 +7,18 @@ use crate::command::run::Commands;
 use crate::error::{Barrier, Error, Printable, Reason, Rejection};
 use crate::event::{Created, Meaning, Record};
 use crate::job::{self, Context, Job, Outcome};
-use crate::ops::{History, Metrics, Phase, Shutdown};
+use crate::ops::{History, Metrics, Phase, Shutdown, traces};
 use crate::queue::keeper::{Cause, Settlement, back_off};
 use crate::queue::{DeadLetter, DeadLetters, Lease, Message};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 /// What handling a message takes.
 pub struct Handler {
     pub context: Context,
+    pub queue_url: String,
     /// Whether this fleet makes renditions.
     pub renditions: bool,
     /// None: this fleet runs no commands.
@@ -73,6 +74,16 @@ impl Ended {
             Self::Rejected { rejection, .. } => rejection.reason.slug(),
         }
     }
+
+    fn tell(&self, trace: &Span) {
+        match self {
+            Self::Finished | Self::Left | Self::Stopped => {}
+            Self::Again(_) => traces::failed(trace, self.error(), "an attempt of the row failed"),
+            Self::Retry => traces::failed(trace, self.error(), "a record is to be tried again"),
+            Self::Blocked { why, .. } => traces::failed(trace, self.error(), why),
+            Self::Rejected { rejection, .. } => traces::failed(trace, self.error(), &rejection.detail),
+        }
+    }
 }
 
 /// SQS hides a message for 12 h from its receive, whatever is asked.
@@ -83,11 +94,13 @@ const BLOCKED_WAITS_LIKE: u32 = 2;
 /// How long a suspect's turn lasts when SQS does not confirm what it is told.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
-pub async fn handle(handler: &Handler, message: Message, job: Job, lease: Lease, pass: Pass) {
+pub async fn handle(handler: &Handler, mut message: Message, job: Job, lease: Lease, pass: Pass) {
+    let trace = traces::message(&mut message, &handler.queue_url);
     let span = info_span!(
         "message",
         message_id = message.id,
         receive_count = message.receive_count,
+        trace_id = message.trace_id(),
         trace = message.trace_header
     );
     async {
@@ -98,6 +111,7 @@ pub async fn handle(handler: &Handler, message: Message, job: Job, lease: Lease,
         let ended = tokio::time::timeout_at(give_up.into(), work).await;
         let ended = ended.unwrap_or(Ended::Retry);
         handler.metrics.processed(message.received_at.elapsed(), ended.error());
+        ended.tell(&trace);
         settle(handler, &message, lease, ended).await;
         if let Some((_, Some(_))) = &inside {
             // Its job may be given up, but its picture can still kill the process.
@@ -108,6 +122,7 @@ pub async fn handle(handler: &Handler, message: Message, job: Job, lease: Lease,
         }
     }
     .instrument(span)
+    .instrument(trace.clone())
     .await;
 }
 
@@ -252,15 +267,17 @@ async fn attempt_records(
 
 async fn attempt_record(handler: &Handler, message: &Message, meaning: Meaning, repeated: bool) -> Outcome {
     let started = Instant::now();
+    let trace = traces::record(meaning.created());
     let (created, outcome) = match meaning {
         Meaning::Created(created) => {
             handler.history.begun(&created, message.sent_at, message.receive_count);
-            let outcome = job::run(&handler.context, &created, repeated).await;
+            let outcome = job::run(&handler.context, &created, repeated).instrument(trace.clone()).await;
             (Some(created), outcome)
         }
         Meaning::Noise(noise) => (None, Outcome::Ignored(noise)),
         Meaning::Malformed(why) => (None, Outcome::Rejected(Rejection::new(Reason::Malformed, why))),
     };
+    traces::record_ended(&trace, &outcome);
     log(created.as_ref(), &outcome);
     handler.tell(created.as_ref(), &outcome);
     let elapsed = started.elapsed();

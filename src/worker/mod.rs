@@ -91,6 +91,7 @@ impl Worker {
         let trouble = Trouble::default();
         let handler = Handler {
             context,
+            queue_url: config.queue_url.clone(),
             renditions: config.jobs.renditions,
             commands,
             dead_letters,

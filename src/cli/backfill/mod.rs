@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> u8 {
         Ok(read) => read,
         Err(mistakes) => return misconfigured(&mistakes),
     };
-    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() }, None);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => return failed(format_args!("cannot start the runtime: {e}")),

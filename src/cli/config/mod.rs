@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> u8 {
     if check.offline {
         return OK;
     }
-    logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() });
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() }, None);
     block_on(async {
         let probes = probe::all(&config, &work::clients(&config).await).await;
         tell(&probes, check.json)

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> u8 {
             return misconfigured(&mistakes);
         }
     };
-    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() }, None);
     block_on(async {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,

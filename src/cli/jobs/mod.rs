@@ -69,7 +69,7 @@ where
             return misconfigured(&mistakes);
         }
     };
-    crate::ops::logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
+    crate::ops::logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() }, None);
     block_on(async {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,

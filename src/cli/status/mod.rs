@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// What to look at beside the queues.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "What to look at")]
 pub struct Scope {
     /// Admin addresses of workers, as HOST:PORT; may be repeated. [default: 127.0.0.1:9464]
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> u8 {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),
     };
-    logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() });
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() }, None);
     block_on(async {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,

@@ -118,7 +118,7 @@ struct Submission {
 }
 
 pub fn run(args: &Args) -> u8 {
-    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() });
+    logs::start(&LogSettings { format: LogFormat::Auto, filter: "warn".into() }, None);
     let submission = match read(args) {
         Ok(Ok(submission)) => submission,
         Ok(Err(lines)) => return refused(&lines),
