@@ -10,6 +10,9 @@ pub struct Args {
     admin_addr: Option<String>,
 }
 
+/// Bytes: the answer is a line.
+const MOST: u64 = 16 << 10;
+
 pub fn run(args: &Args) -> u8 {
     let text =
         args.admin_addr.as_deref().map(str::trim).filter(|a| !a.is_empty()).unwrap_or("127.0.0.1:9464");
@@ -21,7 +24,7 @@ pub fn run(args: &Args) -> u8 {
             "--admin-addr is {text:?}: write ADDRESS:PORT, like 127.0.0.1:9464"
         )]);
     };
-    match http::get(reachable(address), "/healthz", None) {
+    match http::get(reachable(address), "/healthz", None, MOST) {
         Ok((200, _)) => {
             println!("ok");
             OK

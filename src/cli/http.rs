@@ -5,11 +5,9 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(4);
-/// Far more than any answer of an admin port has.
-const MOST: u64 = 4 << 20;
 
-/// Status and body of `GET path`. Blocks for a few seconds at most.
-pub fn get(address: impl ToSocketAddrs, path: &str, token: Option<&str>) -> Result<(u16, String)> {
+/// Status and body of `GET path`, of which at most so many bytes are read. Blocks for a few seconds at most.
+pub fn get(address: impl ToSocketAddrs, path: &str, token: Option<&str>, most: u64) -> Result<(u16, String)> {
     let address = address.to_socket_addrs()?.next().ok_or(Error::new(ErrorKind::NotFound, "no address"))?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -17,7 +15,7 @@ pub fn get(address: impl ToSocketAddrs, path: &str, token: Option<&str>) -> Resu
     let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n{bearer}\r\n")?;
     let mut answer = String::new();
-    stream.take(MOST).read_to_string(&mut answer)?;
+    stream.take(most).read_to_string(&mut answer)?;
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
     let status = status.ok_or(Error::new(ErrorKind::InvalidData, "that is no HTTP"))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

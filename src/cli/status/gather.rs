@@ -8,7 +8,7 @@ use super::workers::{Worker, Workers};
 use crate::aws::{self, Clients};
 use crate::cli::connect;
 use crate::config::QueueConfig;
-use crate::queue::{DeadLetters, Depth, Queue};
+use crate::queue::{DeadLetters, Depth, Queue, queue_name};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Statistic};
 use serde::Serialize;
@@ -78,19 +78,10 @@ pub struct Asker {
     autoscaling: aws_sdk_applicationautoscaling::Client,
     queue_url: String,
     dead_letters: DeadLetters,
-    scope: Asked,
+    scope: Scope,
     workers: Workers,
     /// State changes seen so far, newest last.
     seen: Vec<Change>,
-}
-
-/// The scope, as it is used.
-pub struct Asked {
-    pub cluster: Option<String>,
-    pub service: Option<String>,
-    pub filter: Option<String>,
-    pub changes_url: Option<String>,
-    pub task_port: Option<u16>,
 }
 
 /// CloudWatch's figure for the age is a minute apart, and late.
@@ -107,14 +98,8 @@ impl Asker {
             autoscaling: aws_sdk_applicationautoscaling::Client::new(&sdk),
             queue_url: config.queue_url.clone(),
             dead_letters: DeadLetters::new(clients, config.queue_url.clone(), config.dlq_url.clone()),
-            scope: Asked {
-                cluster: scope.cluster.clone(),
-                service: scope.service.clone(),
-                filter: scope.filter.clone(),
-                changes_url: scope.changes_url.clone(),
-                task_port: scope.task_port,
-            },
             workers: Workers::new(&scope.workers, scope.admin_token.clone()),
+            scope: scope.clone(),
             seen: Vec::new(),
         }
     }
@@ -170,7 +155,7 @@ impl Asker {
 
     async fn oldest(&self) -> Result<Option<f64>, String> {
         let now = SystemTime::now();
-        let name = self.queue_url.rsplit('/').next().unwrap_or_default();
+        let name = queue_name(&self.queue_url);
         let answer = self
             .cloudwatch
             .get_metric_statistics()

@@ -4,7 +4,7 @@ use super::gather::{Status, Told};
 use super::workers::Worker;
 use crate::cli;
 use crate::error::Printable;
-use crate::queue::Depth;
+use crate::queue::{Depth, queue_name};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub fn text(status: &Status) -> String {
 }
 
 fn queues(out: &mut String, status: &Status) {
-    let name = status.queue_url.rsplit('/').next().unwrap_or_default();
+    let name = queue_name(&status.queue_url);
     let oldest = match &status.oldest_seconds {
         Told::Is(Some(seconds)) => age(*seconds as i64),
         Told::Is(None) => "unknown".into(),

@@ -34,6 +34,8 @@ pub struct Workers {
 }
 
 const DEFAULT: &str = "127.0.0.1:9464";
+/// Bytes: far more than any answer of an admin port has.
+const MOST: u64 = 4 << 20;
 
 impl Workers {
     pub fn new(given: &[String], token: Option<String>) -> Self {
@@ -72,7 +74,7 @@ impl Workers {
 
 fn ask(address: &str, token: Option<&str>) -> Result<Worker, String> {
     let host = address.trim_start_matches("http://").trim_end_matches('/');
-    let get = |path| http::get(host, path, token).map_err(|e| format!("no answer: {e}"));
+    let get = |path| http::get(host, path, token, MOST).map_err(|e| format!("no answer: {e}"));
     let (status, text) = get("/metrics")?;
     match status {
         200 => {}
