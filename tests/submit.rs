@@ -476,6 +476,38 @@ async fn a_row_whose_records_were_removed_is_queued_whatever_is_submitted_next()
     assert!(yard.object(&layout::submitting("job")).await.is_none());
 }
 
+/// As a crash in between would be: nothing can be sent when the records are removed already.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_could_not_be_sent_are_sent_by_the_next_submission() {
+    let yard = Yard::new().await;
+    let table = numbers(1..=5);
+    let lost = async |more: &[&str]| {
+        let mut command = yard.submission(&table, more);
+        command.env("LONGSHORE_QUEUE_URL", yard.stage.queue.replace("/q-", "/nobodys-"));
+        let (code, _, errors) = run_aside(command).await;
+        assert!(code == Some(1) && errors.contains("check --queue-url; submit again to go on"), "{errors}");
+    };
+    lost(&[]).await;
+    assert_eq!(yard.submitted(&table, &[]).await["new"], 5);
+    let tickets = yard.take_all().await;
+    for (ticket, _) in tickets.values() {
+        yard.record(State::Done, ticket, Some(0), 1).await;
+    }
+    lost(&["--rows", "2,4"]).await;
+    assert!(yard.object(&layout::state("job", State::Done, 2)).await.is_none());
+    assert_eq!(yard.submitted(&table, &[]).await["queued"], 2);
+    assert_eq!(yard.queued().await, [2, 4]);
+    assert_eq!(yard.submitted(&table, &[]).await["queued"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_beyond_the_receives_of_the_queue_are_warned_of() {
+    let yard = Yard::new().await;
+    let (code, _, errors) = yard.submit(&numbers(1..=1), &["--attempts", "6"]).await;
+    assert_eq!(code, Some(0));
+    assert!(errors.contains("after 5 receives (maxReceiveCount), and --attempts is 6"), "{errors}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_rows_with_an_input_each_are_submitted_in_a_minute() {
     let yard = Yard::new().await;
@@ -487,6 +519,13 @@ async fn ten_thousand_rows_with_an_input_each_are_submitted_in_a_minute() {
     let row = |n| format!("s3://{input}/in/{n}\ts3://{input}/out/{n}\n");
     let rows: String = (0..10_000).map(row).collect();
     let table = format!("--input IN\t--output OUT\n{rows}");
+    let missing = table.replace("/in/777\t", "/in/777x\t").replace("/in/9999\t", "/other/9999\t");
+    let (code, _, errors) = yard.submit(&missing, &[]).await;
+    assert_eq!((code, errors.lines().count()), (Some(2), 3), "{errors}");
+    assert!(
+        errors.contains("row 778, column --input IN") && errors.contains("row 10000, column"),
+        "{errors}"
+    );
     let began = Instant::now();
     assert_eq!(yard.submitted(&table, &[]).await["queued"], 10_000);
     let took = began.elapsed();

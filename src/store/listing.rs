@@ -68,6 +68,18 @@ impl Listing {
         }
     }
 
+    /// The next page whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn page(&mut self) -> Result<Vec<Listed>, Error> {
+        if self.page.is_empty() && !self.is_over {
+            self.read_page().await?;
+        }
+        Ok(std::mem::take(&mut self.page).into())
+    }
+
     async fn read_page(&mut self) -> Result<(), Error> {
         let mut list = self.store.clients.read.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
         list = match &self.token {

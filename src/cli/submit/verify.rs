@@ -2,17 +2,18 @@
 
 use super::plan::disk;
 use super::{bar, is_leaving};
-use crate::command::spool::Spool;
+use crate::command::spool::{Rows, Spool};
 use crate::command::table::{Mistakes, Place, location};
-use crate::command::wire::{Column, Kind};
+use crate::command::wire::{Column, Kind, Row};
 use crate::error::{Error, Printable};
 use crate::ops::Shutdown;
 use crate::store::jobs::{Answer, JobStore, Presence};
+use crate::store::listing::Listing;
 use crate::store::{Location, Store};
 use futures_util::{StreamExt, stream};
 use lru::LruCache;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,10 @@ pub struct Checks {
 
 /// Inputs asked for together.
 const AT_ONCE: usize = 64;
+/// Inputs looked at together.
+const WINDOW: usize = 10_000;
+/// S3 takes twelve times as much for a page of a listing as for a look at an object.
+const WORTH_A_LISTING: usize = 25;
 /// Inputs that many rows share are asked for once, or seldom.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
 /// More than any table of one job names by purpose.
@@ -144,6 +149,15 @@ fn named(
     Ok(named)
 }
 
+/// A cell that names an input.
+struct Question {
+    row: u64,
+    column: usize,
+    value: String,
+}
+
+type Known = RefCell<LruCache<String, Presence>>;
+
 async fn inputs(
     store: &Store,
     columns: &[Column],
@@ -152,51 +166,114 @@ async fn inputs(
     shutdown: &Shutdown,
     mistakes: &mut Mistakes,
 ) -> Result<bool, Error> {
-    let known = RefCell::new(LruCache::new(REMEMBERED));
-    let bar = bar(rows.rows, "rows checked");
-    let questions = rows.rows().map_err(disk)?.flat_map(|row| {
-        let asked: Vec<_> = match row {
-            Err(e) => vec![Err(disk(e))],
-            Ok(row) => {
-                let inputs = row
-                    .values
-                    .into_iter()
-                    .enumerate()
-                    .filter(|(c, v)| is_input(&columns[*c]) && !v.is_empty());
-                inputs.map(|(column, value)| Ok((row.row, column, value))).collect()
-            }
-        };
-        asked
-    });
+    let known: Known = RefCell::new(LruCache::new(REMEMBERED));
     let known = &known;
-    let mut answers = stream::iter(questions)
-        .map(|question| async move {
-            let (row, column, value) = question?;
-            let answer = ask(store, &columns[column], &value, unusable, known).await?;
-            Ok::<_, Error>((row, column, value, answer))
-        })
-        .buffered(AT_ONCE);
-    while let Some(answer) = answers.next().await {
-        let (row, column, value, presence) = answer?;
-        bar.set_position(row);
-        let why = match presence {
-            Presence::Present => "",
-            Presence::Absent if columns[column].kind == Kind::InputRecursive => "has nothing in it",
-            Presence::Absent => "does not exist",
-            Presence::Denied => {
-                "is denied (without s3:ListBucket, so is what does not exist): allow s3:GetObject and s3:ListBucket, or pass --no-verify-inputs"
-            }
-        };
-        if !why.is_empty() {
-            let place = Place::Value { row, column: &columns[column] };
-            mistakes.add(&place, format_args!("{} {why}", crate::command::table::quoted(&value)));
+    let bar = bar(rows.rows, "rows checked");
+    let mut rows = rows.rows().map_err(disk)?;
+    loop {
+        let window = window(&mut rows, columns)?;
+        if window.is_empty() {
+            bar.finish_and_clear();
+            return Ok(true);
+        }
+        look_into_listings(store, columns, &window, unusable, known).await;
+        let mut answers = stream::iter(&window)
+            .map(|question| async move {
+                let answer = ask(store, &columns[question.column], &question.value, unusable, known).await?;
+                Ok::<_, Error>((question, answer))
+            })
+            .buffered(AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            let (Question { row, column, value }, presence) = answer?;
+            bar.set_position(*row);
+            let why = match presence {
+                Presence::Present => continue,
+                Presence::Absent if columns[*column].kind == Kind::InputRecursive => "has nothing in it",
+                Presence::Absent => "does not exist",
+                Presence::Denied => {
+                    "is denied (without s3:ListBucket, so is what does not exist): allow s3:GetObject and \
+                     s3:ListBucket, or pass --no-verify-inputs"
+                }
+            };
+            let place = Place::Value { row: *row, column: &columns[*column] };
+            mistakes.add(&place, format_args!("{} {why}", crate::command::table::quoted(value)));
         }
         if is_leaving(shutdown) {
             return Ok(false);
         }
     }
-    bar.finish_and_clear();
-    Ok(true)
+}
+
+/// The next inputs, about so many.
+fn window(rows: &mut Rows, columns: &[Column]) -> Result<Vec<Question>, Error> {
+    let mut window = Vec::new();
+    while window.len() < WINDOW {
+        let Some(row) = rows.next() else { break };
+        let Row { row, values, .. } = row.map_err(disk)?;
+        let inputs = values.into_iter().enumerate().filter(|(c, v)| is_input(&columns[*c]) && !v.is_empty());
+        window.extend(inputs.map(|(column, value)| Question { row, column, value }));
+    }
+    Ok(window)
+}
+
+/// Where many inputs lie close together, a listing tells of a thousand with one call. What it does not tell of
+/// is asked for one by one.
+async fn look_into_listings(
+    store: &Store,
+    columns: &[Column],
+    window: &[Question],
+    unusable: &HashSet<String>,
+    known: &Known,
+) {
+    let mut by_bucket: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for Question { column, value, .. } in window {
+        if columns[*column].kind == Kind::Input
+            && known.borrow().peek(value).is_none()
+            && let Ok(place) = location(value)
+            && !unusable.contains(&place.bucket)
+        {
+            by_bucket.entry(place.bucket).or_default().insert(place.key);
+        }
+    }
+    for (bucket, mut keys) in by_bucket {
+        while keys.len() >= WORTH_A_LISTING {
+            let (Some(first), Some(last)) = (keys.first(), keys.last()) else { break };
+            let prefix = common_prefix(first, last).to_owned();
+            let page = Listing::new(store.clone(), &bucket, &prefix, Some(just_before(first))).page().await;
+            // Who may not list may still look at each.
+            let Ok(page) = page else { break };
+            let Some(end) = page.last().map(|object| object.key.clone()) else { break };
+            let told: Vec<String> = keys.range::<String, _>(..=end.clone()).cloned().collect();
+            keys = keys.split_off(&end);
+            keys.remove(&end);
+            let there: HashSet<&str> = page.iter().map(|object| object.key.as_str()).collect();
+            for key in told.iter().filter(|key| there.contains(key.as_str())) {
+                known.borrow_mut().put(format!("s3://{bucket}/{key}"), Presence::Present);
+            }
+            if told.len() < WORTH_A_LISTING {
+                break;
+            }
+        }
+    }
+}
+
+fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
+    let same = a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y);
+    let end = same.map_or(a.len().min(b.len()), |((at, _), _)| at);
+    &a[..end]
+}
+
+/// A name behind which this key comes, and few others before it.
+fn just_before(key: &str) -> String {
+    let mut start = key.to_owned();
+    match start.pop() {
+        Some(last) if ('!'..='~').contains(&last) => {
+            start.push(char::from(last as u8 - 1));
+            start.push('~');
+        }
+        _ => {}
+    }
+    start
 }
 
 async fn ask(
@@ -204,7 +281,7 @@ async fn ask(
     column: &Column,
     value: &str,
     unusable: &HashSet<String>,
-    known: &RefCell<LruCache<String, Presence>>,
+    known: &Known,
 ) -> Result<Presence, Error> {
     let Ok(mut place) = location(value) else { return Ok(Presence::Present) };
     // That was told of already.
@@ -233,4 +310,20 @@ fn as_folder(place: &mut Location) {
 
 fn is_input(column: &Column) -> bool {
     matches!(column.kind, Kind::Input | Kind::InputRecursive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_begins_just_before_the_first_key() {
+        for (key, start) in [("in/7", "in/6~"), ("ü", ""), ("a ", "a"), ("a!", "a ~")] {
+            assert_eq!(just_before(key), start);
+            assert!(just_before(key).as_bytes() < key.as_bytes());
+        }
+        assert_eq!(common_prefix("in/ab", "in/ac"), "in/a");
+        assert_eq!(common_prefix("inß", "in"), "in");
+        assert_eq!(common_prefix("ü", "ö"), "");
+    }
 }
