@@ -539,3 +539,70 @@ async fn settings_of_commands_are_checked_with_all_others() {
     }
     assert!(!errors.contains("--output-bucket"), "{errors}");
 }
+
+/// The example of the README, as its table says, but for the buckets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_words_of_two_plays_are_counted() {
+    let jobs = Jobs::new().await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/wordcount");
+    let table = std::fs::read_to_string(folder.join("tasks.tsv")).unwrap();
+    let table = table.replace("longshore-input", &jobs.stage.input);
+    let table = table.replace("longshore-output", &jobs.stage.output);
+    let lines: Vec<Vec<&str>> =
+        table.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect()).collect();
+    let (header, rows) = lines.split_first().unwrap();
+    assert_eq!(*header, ["--env TITLE", "--input PLAY", "--output COUNTS"]);
+    for play in ["lamp.txt", "low-water.txt"] {
+        let text = std::fs::read(folder.join("plays").join(play)).unwrap();
+        jobs.put(&jobs.stage.input, &format!("plays/{play}"), text).await;
+    }
+    let columns = [(Kind::Env, "TITLE"), (Kind::Input, "PLAY"), (Kind::Output, "COUNTS")];
+    let script = std::fs::read_to_string(folder.join("run.sh")).unwrap();
+    let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
+    jobs.submit(job("wordcount", &columns), &script, &rows).await;
+    let worker = jobs.start();
+    for (row, play, most) in [(1, "lamp", "     13 a"), (2, "low-water", "     13 the")] {
+        let record = jobs.done("wordcount", row).await;
+        assert!(jobs.log(&record).await.contains("different words"));
+        let counts = jobs.stage.output(&format!("wordcount/{play}.txt")).await.bytes;
+        let counts = String::from_utf8(counts).unwrap();
+        assert_eq!(counts.lines().next(), Some(most), "{counts}");
+    }
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_runs_rows_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = longshore();
+    command.args(["local", "--serve", "--jobs", "commands", "--admin-addr", "off", "--data-dir"]);
+    command.arg(folder.path()).env("LONGSHORE_LOG", "info").env("LONGSHORE_LOG_FORMAT", "json");
+    command.env("TMPDIR", folder.path());
+    let told = folder.path().join("told");
+    let mut local = Process::start_printing_to(command, std::fs::File::create(&told).unwrap());
+    let line = |part: &str| {
+        let text = std::fs::read_to_string(&told).unwrap();
+        text.lines().find(|l| l.contains(part)).map(str::to_owned)
+    };
+    wait_for("the line to submit with", LIMIT, || async { line("longshore submit") }).await;
+    let queue = line("LONGSHORE_QUEUE_URL=").unwrap();
+    let queue = queue.split("LONGSHORE_QUEUE_URL=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let endpoint = line("AWS_ENDPOINT_URL=").unwrap().split("AWS_ENDPOINT_URL=").nth(1).unwrap().to_owned();
+    let world = common::connect(endpoint, None);
+    let jobs = Jobs::of(world, queue, "longshore-work");
+    let wanted = job("local", &[(Kind::Output, "OUT")]);
+    jobs.submit(wanted, "echo here >$OUT", &[&["s3://longshore-output/told.txt"]]).await;
+    jobs.done("local", 1).await;
+    assert_eq!(jobs.stage.output("told.txt").await.bytes, b"here\n");
+    local.signal("TERM");
+    assert_eq!(local.wait(LIMIT).code(), Some(0), "{}", local.log());
+
+    // And only then.
+    let mut command = longshore();
+    command.args(["local", "--serve", "--admin-addr", "off", "--data-dir"]).arg(folder.path());
+    let mut local = Process::start_printing_to(command, std::fs::File::create(&told).unwrap());
+    wait_for("its endpoints", LIMIT, || async { line("aws --endpoint-url") }).await;
+    assert_eq!(line("longshore submit"), None);
+    local.signal("TERM");
+    assert_eq!(local.wait(LIMIT).code(), Some(0));
+}

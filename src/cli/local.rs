@@ -7,7 +7,7 @@ mod table;
 use super::{FAILED, OK, RenderArgs, USAGE, WorkArgs, failed, misconfigured, work};
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::error::{Error, Printable};
-use crate::local::setup::{self, INPUT_BUCKET, MAX_RECEIVE_COUNT, OUTPUT_BUCKET};
+use crate::local::setup::{self, INPUT_BUCKET, MAX_RECEIVE_COUNT, OUTPUT_BUCKET, WORK_BUCKET};
 use crate::local::{Servers, s3};
 use crate::ops::{Phase, Shutdown, logs};
 use crate::worker::Report;
@@ -57,6 +57,10 @@ pub struct Args {
     /// --serve]
     #[arg(long, env = "LONGSHORE_LOG", value_name = "FILTER")]
     log: Option<String>,
+    /// What is served: `renditions`, `commands` (rows of `longshore submit`: scripts are run on this machine,
+    /// as the user that this is), or both with a comma between them. [default: renditions]
+    #[arg(long, env = "LONGSHORE_JOBS", value_name = "LIST")]
+    jobs: Option<String>,
     #[command(flatten)]
     render: RenderArgs,
 }
@@ -88,6 +92,8 @@ fn read(args: &Args) -> Result<(Config, usize), Vec<String>> {
     let work = WorkArgs {
         queue_url: Some("http://localhost/to-be-made".into()),
         output_bucket: Some(OUTPUT_BUCKET.into()),
+        jobs: args.jobs.clone(),
+        work_bucket: Some(WORK_BUCKET.into()),
         input_buckets: Some(INPUT_BUCKET.into()),
         concurrency: args.concurrency.clone(),
         // At the end the parked receive is awaited: nobody wants to sit through a long one.
@@ -139,6 +145,9 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     }
     let servers = Servers::start(&args.data_dir, args.listen).await?;
     let made = setup::make(&servers.endpoint).await?;
+    if config.jobs.commands {
+        setup::make_bucket(&made.clients, WORK_BUCKET).await?;
+    }
     config.queue_url.clone_from(&made.queue_url);
     config.dlq_url = Some(made.dlq_url.clone());
 
@@ -151,6 +160,9 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     let worker = tokio::spawn(worker.run());
     if args.serve {
         print_endpoints(&servers, &made, started);
+        if config.jobs.commands {
+            print_submit(&made);
+        }
     }
 
     let mut code = OK;
@@ -285,4 +297,10 @@ fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
     // Older versions of the CLI do not read AWS_ENDPOINT_URL.
     println!("  aws --endpoint-url {endpoint} s3 cp photo.jpg s3://{INPUT_BUCKET}/");
     println!("  aws --endpoint-url {endpoint} s3 ls --recursive s3://{OUTPUT_BUCKET}/");
+}
+
+fn print_submit(made: &setup::Made) {
+    println!("Rows of a table as jobs, after the export line above:");
+    println!("  export LONGSHORE_QUEUE_URL={} LONGSHORE_WORK_BUCKET={WORK_BUCKET}", made.queue_url);
+    println!("  longshore submit --tasks tasks.tsv --script run.sh --wait");
 }

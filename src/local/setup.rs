@@ -13,6 +13,8 @@ use std::time::Duration;
 
 pub const INPUT_BUCKET: &str = "longshore-input";
 pub const OUTPUT_BUCKET: &str = "longshore-output";
+/// Where jobs are kept, for those who ask for commands.
+pub const WORK_BUCKET: &str = "longshore-work";
 const QUEUE: &str = "longshore";
 const DEAD_LETTER_QUEUE: &str = "longshore-dlq";
 /// As in the template: high enough that releases and short faults do not fill the DLQ.
@@ -55,7 +57,10 @@ fn failed(what: &str, why: &str) -> Error {
     Error::new(format!("cannot make {what} on the embedded servers: {why}"))
 }
 
-async fn make_bucket(clients: &Clients, bucket: &str) -> Result<(), Error> {
+/// # Errors
+///
+/// As [`make`].
+pub async fn make_bucket(clients: &Clients, bucket: &str) -> Result<(), Error> {
     match clients.write.create_bucket().bucket(bucket).send().await {
         Ok(_) => Ok(()),
         Err(e) if aws::code(&e) == Some("BucketAlreadyOwnedByYou") => Ok(()),

@@ -53,6 +53,18 @@ impl Jobs {
         Self { stage, bucket, folder: tempfile::tempdir().unwrap() }
     }
 
+    /// On servers that somebody else has set up.
+    pub fn of(world: crate::common::World, queue: String, bucket: &str) -> Self {
+        let stage = Stage {
+            world,
+            input: "longshore-input".into(),
+            output: "longshore-output".into(),
+            queue,
+            dlq: String::new(),
+        };
+        Self { stage, bucket: bucket.into(), folder: tempfile::tempdir().unwrap() }
+    }
+
     /// A name of a file that is not there, outside the rows' folders.
     pub fn flag(&self) -> PathBuf {
         std::env::temp_dir().join(unique("flag"))
@@ -81,7 +93,14 @@ impl Jobs {
     pub fn message(&self, job: &Job, row: u64, values: &[&str]) -> String {
         let values: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
         let digest = Row::digest(&job.columns, &values);
-        let ticket = Ticket { version: VERSION, job: job.name.clone(), values: Some(values), row, digest };
+        let ticket = Ticket {
+            version: VERSION,
+            job: job.name.clone(),
+            values: Some(values),
+            row,
+            digest,
+            submitted_at: job.submitted_at,
+        };
         serde_json::to_string(&Envelope { longshore: ticket }).unwrap()
     }
 

@@ -76,6 +76,10 @@ impl Jobs {
         // Of a row that was replaced since, they say nothing of this one.
         let same = |record: &Record| record.digest == ticket.digest;
         let (known, retried) = (known?, retried?);
+        if ticket.submitted_at != 0 && ticket.submitted_at != known.job.submitted_at {
+            let why = "it was queued for a job of the same name that was deleted";
+            return Err(Trouble::Gone(Error::new(why)));
+        }
         if done?.as_ref().is_some_and(same) {
             return Ok(Look::FinishedBefore);
         }
