@@ -13,6 +13,7 @@ mod secrets;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore};
 use common::{LIMIT, unique, wait_for};
+use harness::ecs::Agent;
 use harness::log::Log;
 use harness::proxy::Proxy;
 use harness::{Fault, Operation, on};
@@ -540,44 +541,36 @@ async fn settings_of_commands_are_checked_with_all_others() {
     assert!(!errors.contains("--output-bucket"), "{errors}");
 }
 
-/// The example of the README, as its table says, but for the buckets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_words_of_two_plays_are_counted() {
+async fn only_rows_that_may_outlast_the_drain_budget_are_protected() {
     let jobs = Jobs::new().await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/wordcount");
-    let table = std::fs::read_to_string(folder.join("tasks.tsv")).unwrap();
-    let table = table.replace("longshore-input", &jobs.stage.input);
-    let table = table.replace("longshore-output", &jobs.stage.output);
-    let lines: Vec<Vec<&str>> =
-        table.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect()).collect();
-    let (header, rows) = lines.split_first().unwrap();
-    assert_eq!(*header, ["--env TITLE", "--input PLAY", "--output COUNTS"]);
-    for play in ["lamp.txt", "low-water.txt"] {
-        let text = std::fs::read(folder.join("plays").join(play)).unwrap();
-        jobs.put(&jobs.stage.input, &format!("plays/{play}"), text).await;
-    }
-    let columns = [(Kind::Env, "TITLE"), (Kind::Input, "PLAY"), (Kind::Output, "COUNTS")];
-    let script = std::fs::read_to_string(folder.join("run.sh")).unwrap();
-    let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
-    jobs.submit(job("wordcount", &columns), &script, &rows).await;
-    let worker = jobs.start();
-    for (row, play, most) in [(1, "lamp", "     13 a"), (2, "low-water", "     13 the")] {
-        let record = jobs.done("wordcount", row).await;
-        assert!(jobs.log(&record).await.contains("different words"));
-        let counts = jobs.stage.output(&format!("wordcount/{play}.txt")).await.bytes;
-        let counts = String::from_utf8(counts).unwrap();
-        assert_eq!(counts.lines().next(), Some(most), "{counts}");
-    }
+    let agent = Agent::start().await;
+    let flag = jobs.flag();
+    jobs.submit(Job { timeout: 2, ..job("short", &[]) }, "true", &[&[]]).await;
+    let mut command = jobs.worker();
+    command.env("ECS_AGENT_URI", &agent.uri);
+    let worker = Process::start(command);
+    jobs.done("short", 1).await;
+    jobs.stage.wait_until_empty().await;
+    assert!(agent.asked().is_empty(), "nothing here takes long");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", flag.display());
+    jobs.submit(job("long", &[]), &script, &[&[]]).await;
+    let protected = |enabled| agent.asked().last().is_some_and(|asked| asked.enabled == enabled).then_some(());
+    wait_for("protection", LIMIT, || async { protected(true) }).await;
+    std::fs::write(&flag, "").unwrap();
+    jobs.done("long", 1).await;
+    wait_for("the end of protection", LIMIT, || async { protected(false) }).await;
     jobs.stop(worker);
+    std::fs::remove_file(flag).unwrap();
 }
 
+/// The example of the README, by the commands that are there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn local_runs_rows_when_it_is_asked_to() {
+async fn the_words_of_two_plays_are_counted_in_local() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = longshore();
-    command.args(["local", "--serve", "--jobs", "commands", "--admin-addr", "off", "--data-dir"]);
-    command.arg(folder.path()).env("LONGSHORE_LOG", "info").env("LONGSHORE_LOG_FORMAT", "json");
-    command.env("TMPDIR", folder.path());
+    command.args(["local", "--serve", "--jobs", "renditions,commands", "--admin-addr", "off", "--data-dir"]);
+    command.arg(folder.path().join("data")).env("TMPDIR", folder.path());
     let told = folder.path().join("told");
     let mut local = Process::start_printing_to(command, std::fs::File::create(&told).unwrap());
     let line = |part: &str| {
@@ -585,21 +578,38 @@ async fn local_runs_rows_when_it_is_asked_to() {
         text.lines().find(|l| l.contains(part)).map(str::to_owned)
     };
     wait_for("the line to submit with", LIMIT, || async { line("longshore submit") }).await;
-    let queue = line("LONGSHORE_QUEUE_URL=").unwrap();
-    let queue = queue.split("LONGSHORE_QUEUE_URL=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let endpoint = line("AWS_ENDPOINT_URL=").unwrap().split("AWS_ENDPOINT_URL=").nth(1).unwrap().to_owned();
-    let world = common::connect(endpoint, None);
-    let jobs = Jobs::of(world, queue, "longshore-work");
-    let wanted = job("local", &[(Kind::Output, "OUT")]);
-    jobs.submit(wanted, "echo here >$OUT", &[&["s3://longshore-output/told.txt"]]).await;
-    jobs.done("local", 1).await;
-    assert_eq!(jobs.stage.output("told.txt").await.bytes, b"here\n");
+    // As a shell would read them.
+    let exports = [line("export AWS_ACCESS_KEY_ID").unwrap(), line("export LONGSHORE_QUEUE_URL").unwrap()];
+    let words = exports.iter().flat_map(|l| l.split_whitespace()).filter_map(|word| word.split_once('='));
+    let variables: Vec<(String, String)> = words.map(|(n, v)| (n.into(), v.into())).collect();
+    let endpoint = variables.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap().1.clone();
+    let s3 = common::connect(endpoint, None).s3;
+
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/wordcount");
+    for play in ["lamp.txt", "low-water.txt"] {
+        let text = std::fs::read(example.join("plays").join(play)).unwrap();
+        let put = s3.put_object().bucket("longshore-input").key(format!("plays/{play}"));
+        put.body(text.into()).send().await.unwrap();
+    }
+    let mut submit = longshore();
+    submit.envs(variables).args(["submit", "--wait", "--tasks"]).arg(example.join("tasks.tsv"));
+    submit.arg("--script").arg(example.join("run.sh"));
+    let (code, out, errors) = common::process::run_aside(submit).await;
+    assert_eq!(code, Some(0), "{out}{errors}{}", local.log());
+    for (play, most) in [("lamp", "     13 a"), ("low-water", "     13 the")] {
+        let get = s3.get_object().bucket("longshore-output").key(format!("wordcount/{play}.txt"));
+        let counts = get.send().await.unwrap().body.collect().await.unwrap().to_vec();
+        let counts = String::from_utf8(counts).unwrap();
+        assert_eq!(counts.lines().next(), Some(most), "{counts}");
+    }
     local.signal("TERM");
     assert_eq!(local.wait(LIMIT).code(), Some(0), "{}", local.log());
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "folders of rows are left: {left:?}");
 
-    // And only then.
+    // And only for those who ask for it.
     let mut command = longshore();
-    command.args(["local", "--serve", "--admin-addr", "off", "--data-dir"]).arg(folder.path());
+    command.args(["local", "--serve", "--admin-addr", "off", "--data-dir"]).arg(folder.path().join("data"));
     let mut local = Process::start_printing_to(command, std::fs::File::create(&told).unwrap());
     wait_for("its endpoints", LIMIT, || async { line("aws --endpoint-url") }).await;
     assert_eq!(line("longshore submit"), None);

@@ -325,7 +325,10 @@ fn read(message: Message) -> Letter {
 }
 
 fn objects(body: &str) -> Vec<String> {
-    let Ok(Event::Records(records)) = Event::parse(body) else { return Vec::new() };
     let place = |record: &Record| record.meaning.created().map(|c| format!("s3://{}/{}", c.bucket, c.key));
-    records.iter().filter_map(place).collect()
+    match Event::parse(body) {
+        Ok(Event::Records(records)) => records.iter().filter_map(place).collect(),
+        Ok(Event::Row(ticket)) => vec![format!("{}/{}", ticket.job, ticket.row)],
+        Ok(Event::Noise(_)) | Err(_) => Vec::new(),
+    }
 }

@@ -53,18 +53,6 @@ impl Jobs {
         Self { stage, bucket, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// On servers that somebody else has set up.
-    pub fn of(world: crate::common::World, queue: String, bucket: &str) -> Self {
-        let stage = Stage {
-            world,
-            input: "longshore-input".into(),
-            output: "longshore-output".into(),
-            queue,
-            dlq: String::new(),
-        };
-        Self { stage, bucket: bucket.into(), folder: tempfile::tempdir().unwrap() }
-    }
-
     /// A name of a file that is not there, outside the rows' folders.
     pub fn flag(&self) -> PathBuf {
         std::env::temp_dir().join(unique("flag"))

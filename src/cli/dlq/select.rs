@@ -70,7 +70,7 @@ impl Selection {
 
 /// `object` is `s3://bucket/key`.
 fn matches_object(pattern: &str, object: &str) -> bool {
-    let key = object.strip_prefix("s3://").and_then(|o| o.split_once('/')).map_or("", |(_, key)| key);
+    let key = object.strip_prefix("s3://").and_then(|o| o.split_once('/')).map_or(object, |(_, key)| key);
     if pattern.starts_with("s3://") { matches(pattern, object) } else { matches(pattern, key) }
 }
 
@@ -115,6 +115,7 @@ mod tests {
             ("a.jpg", "s3://in/aa.jpg", false),
             ("s3://in/*", "s3://in/x", true),
             ("s3://out/*", "s3://in/x", false),
+            ("wordcount/*", "wordcount/12", true),
             ("*a*b*", "s3://in/xxaxxbxx", true),
             ("*a*b", "s3://in/abab-", false),
         ] {

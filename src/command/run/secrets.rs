@@ -13,6 +13,7 @@ pub enum NoSecret {
 }
 
 /// Where a name leads.
+#[cfg_attr(not(feature = "commands"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place<'a> {
     Parameter(&'a str),

@@ -1,0 +1,146 @@
+//! What a row costs beside its script: look, fetch, spawn, store, write down, settle. Embedded servers here, the
+//! worker in a process of its own with two places. `cargo bench --bench commands [-- COUNT]`
+//!
+//! Told: CPU milliseconds a row of the worker with all its processes, the script included (a shell that runs `cat`
+//! once, whose own part is told too), and rows a second. Linux only, as it reads `/proc`.
+#![allow(clippy::unwrap_used)] // a figure that cannot be taken is not one
+
+use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
+use longshore::command::layout;
+use longshore::command::wire::{Column, Envelope, Job, Kind, Row, Ticket, VERSION};
+use longshore::local::setup::{self, INPUT_BUCKET, OUTPUT_BUCKET, WORK_BUCKET};
+use longshore::local::{Servers, s3};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const DEFAULT_COUNT: u64 = 1000;
+/// A row, at most.
+const GOAL_MS: f64 = 25.0;
+/// Linux counts CPU time in these (USER_HZ), whatever the kernel's own tick is.
+const TICKS_PER_SECOND: f64 = 100.0;
+const SCRIPT: &str = "cat \"$IN\" >\"$OUT\"\n";
+
+#[tokio::main]
+async fn main() {
+    let count = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(DEFAULT_COUNT);
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Servers::start(folder.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let made = setup::make(&servers.endpoint).await.unwrap();
+    setup::make_bucket(&made.clients, WORK_BUCKET).await.unwrap();
+    let put = async |bucket: &str, key: &str, bytes: Vec<u8>| {
+        made.clients.write.put_object().bucket(bucket).key(key).body(bytes.into()).send().await.unwrap();
+    };
+    put(INPUT_BUCKET, "input.txt", b"to be or not\n".to_vec()).await;
+    let columns = [(Kind::Input, "IN"), (Kind::Output, "OUT")];
+    let columns = columns.map(|(kind, name)| Column { kind, name: name.into() }).to_vec();
+    let job = Job {
+        version: VERSION,
+        name: "bench".into(),
+        submitted_at: 0,
+        columns,
+        rows: count,
+        script_sha256: Sha256::digest(SCRIPT).iter().map(|b| format!("{b:02x}")).collect(),
+        shell: vec!["/bin/sh".into()],
+        env: BTreeMap::new(),
+        timeout: 60,
+        attempts: 1,
+        permanent: Vec::new(),
+        credentials: false,
+        keep_failed: false,
+        memory: None,
+        milli_cpus: None,
+    };
+    put(WORK_BUCKET, &layout::script("bench"), SCRIPT.into()).await;
+    put(WORK_BUCKET, &layout::job("bench"), serde_json::to_vec(&job).unwrap()).await;
+    let rows: Vec<u64> = (1..=count).collect();
+    for ten in rows.chunks(10) {
+        let entry = |row: &u64| {
+            let entry = SendMessageBatchRequestEntry::builder().id(row.to_string());
+            entry.message_body(message(&job, *row)).build().unwrap()
+        };
+        let send = made.clients.send.send_message_batch().queue_url(&made.queue_url);
+        send.set_entries(Some(ten.iter().map(entry).collect())).send().await.unwrap();
+    }
+
+    let began = Instant::now();
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_longshore"))
+        .arg("work")
+        .env("AWS_ENDPOINT_URL", &servers.endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
+        .env("LONGSHORE_QUEUE_URL", &made.queue_url)
+        .env("LONGSHORE_JOBS", "commands")
+        .env("LONGSHORE_WORK_BUCKET", WORK_BUCKET)
+        .env("LONGSHORE_CONCURRENCY", "2")
+        .env("LONGSHORE_WAIT_TIME", "1s")
+        .env("LONGSHORE_ADMIN_ADDR", "off")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    loop {
+        let ask = made.clients.send.get_queue_attributes().queue_url(&made.queue_url);
+        let ask = ask.attribute_names(Attribute::ApproximateNumberOfMessages);
+        let ask = ask.attribute_names(Attribute::ApproximateNumberOfMessagesNotVisible);
+        let told = ask.send().await.unwrap().attributes.unwrap();
+        if told.values().all(|n| n == "0") {
+            break;
+        }
+        assert!(worker.try_wait().unwrap().is_none(), "the worker has ended");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let (own, children) = cpu(worker.id());
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let list = made.clients.read.head_object().bucket(OUTPUT_BUCKET).key(format!("out/{count}.txt"));
+    list.send().await.expect("the output of the last row");
+    let script = script_alone();
+    let each = |seconds: f64| seconds * 1e3 / count as f64;
+    let total = each(own + children);
+    println!("{count} rows on two places: {:.0} a second", count as f64 / seconds);
+    println!("CPU a row: {total:.1} ms = {:.1} worker + {:.1} its processes", each(own), each(children));
+    println!("of those {script:.1} ms are the script's own");
+    let overhead = total - script;
+    println!(
+        "overhead {overhead:.1} ms, goal {GOAL_MS} ms: {}",
+        if overhead <= GOAL_MS { "met" } else { "not met" }
+    );
+}
+
+fn message(job: &Job, row: u64) -> String {
+    let values =
+        vec![format!("s3://{INPUT_BUCKET}/input.txt"), format!("s3://{OUTPUT_BUCKET}/out/{row}.txt")];
+    let digest = Row::digest(&job.columns, &values);
+    let ticket = Ticket {
+        version: VERSION,
+        job: job.name.clone(),
+        values: Some(values),
+        row,
+        digest,
+        submitted_at: job.submitted_at,
+    };
+    serde_json::to_string(&Envelope { longshore: ticket }).unwrap()
+}
+
+/// Seconds of a process itself, and of all that it has waited for.
+fn cpu(process: u32) -> (f64, f64) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<f64> =
+        stat.rsplit(") ").next().unwrap().split(' ').skip(11).take(4).map(|f| f.parse().unwrap()).collect();
+    ((fields[0] + fields[1]) / TICKS_PER_SECOND, (fields[2] + fields[3]) / TICKS_PER_SECOND)
+}
+
+/// CPU milliseconds of the script, run by itself.
+fn script_alone() -> f64 {
+    const TIMES: u32 = 200;
+    let before = cpu(std::process::id()).1;
+    for _ in 0..TIMES {
+        let mut run = Command::new("/bin/sh");
+        run.args(["-c", SCRIPT]).env("IN", "/dev/null").env("OUT", "/dev/null");
+        assert!(run.status().unwrap().success());
+    }
+    (cpu(std::process::id()).1 - before) * 1e3 / f64::from(TIMES)
+}
