@@ -555,7 +555,8 @@ async fn only_rows_that_may_outlast_the_drain_budget_are_protected() {
     assert!(agent.asked().is_empty(), "nothing here takes long");
     let script = format!("until [ -e {} ]; do sleep 0.05; done", flag.display());
     jobs.submit(job("long", &[]), &script, &[&[]]).await;
-    let protected = |enabled| agent.asked().last().is_some_and(|asked| asked.enabled == enabled).then_some(());
+    let protected =
+        |enabled| agent.asked().last().is_some_and(|asked| asked.enabled == enabled).then_some(());
     wait_for("protection", LIMIT, || async { protected(true) }).await;
     std::fs::write(&flag, "").unwrap();
     jobs.done("long", 1).await;
