@@ -474,11 +474,13 @@ async fn memory_has_a_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pictures_and_rows_are_worked_on_side_by_side() {
     let jobs = Jobs::new().await;
-    let worker = {
-        let mut command = jobs.worker();
-        command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0");
-        Process::start(command)
-    };
+    let mut command = jobs.worker();
+    command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0");
+    let mut worker = Process::start(command);
+    let started: serde_json::Value =
+        serde_json::from_str(&worker.wait_for_line("\"started\"", LIMIT)).unwrap();
+    let page = started["admin"].as_str().unwrap().trim_end_matches('/');
+    let port: u16 = page.rsplit(':').next().unwrap().parse().unwrap();
     let wanted = job("beside", &[(Kind::Output, "OUT")]);
     jobs.put_job(&wanted, "echo $LONGSHORE_ROW >$OUT").await;
     for n in 1..=5 {
@@ -491,6 +493,15 @@ async fn pictures_and_rows_are_worked_on_side_by_side() {
         assert_eq!(jobs.stage.output(&format!("row-{n}")).await.bytes, format!("{n}\n").into_bytes());
     }
     jobs.stage.wait_until_empty().await;
+    let (_, metrics) = harness::metrics::get(port, "/metrics").await.unwrap();
+    harness::metrics::check(&metrics).unwrap();
+    for line in [
+        r#"longshore_records_total{kind="command",outcome="done"} 5"#,
+        r#"longshore_records_total{outcome="done"} 5"#,
+        r#"longshore_command_seconds_count{stage="run"} 5"#,
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in\n{metrics}");
+    }
     let text = jobs.stop(worker);
     let last = text.lines().rev().find(|l| l.contains("\"stopped\"")).expect("a farewell");
     let last: serde_json::Value = serde_json::from_str(last).unwrap();
@@ -539,6 +550,90 @@ async fn settings_of_commands_are_checked_with_all_others() {
         assert!(errors.contains(part), "{part} in\n{errors}");
     }
     assert!(!errors.contains("--output-bucket"), "{errors}");
+}
+
+/// Each kind of script comes to its own end, however often its worker is stopped or killed on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_script_under_signals() {
+    let jobs = Jobs::new().await;
+    let keeper = secrets::serve().await;
+    let mark = unique("storm");
+    let pause = "sleep 0.$((RANDOM % 9))\n";
+    let scripts = [
+        ("failing", "exit 3".to_owned()),
+        ("flaky", "[ $LONGSHORE_ATTEMPT = 3 ]".to_owned()),
+        ("slow", format!("trap '' TERM; bash -c 'sleep 3600; true' {mark}")),
+        ("huge", "yes 0123456789 | head -c 20000000; echo; echo last".to_owned()),
+        ("leaving", format!("setsid bash -c 'sleep 3600; true' {mark} &\nsleep 0.2")),
+        ("secret", "echo $TOKEN; sleep 0.2; echo $TOKEN >&2".to_owned()),
+    ];
+    for (name, script) in &scripts {
+        let wanted = Job { attempts: 5, permanent: vec![3], ..job(name, &[(Kind::SecretEnv, "TOKEN")]) };
+        let wanted = if *name == "slow" { Job { timeout: 2, attempts: 1, ..wanted } } else { wanted };
+        let secret = if *name == "secret" { "/app/token" } else { "" };
+        jobs.submit(wanted, &format!("{pause}{script}\n"), &[&[secret], &[secret]]).await;
+    }
+    let start = || {
+        let mut command = jobs.worker();
+        command.env("AWS_ENDPOINT_URL_SSM", &keeper).env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
+        Process::start(command)
+    };
+    let mut told = String::new();
+    let filler = job("filler", &[]);
+    jobs.put_job(&filler, "sleep 0.3").await;
+    for turn in 1..=6 {
+        // So that there is something to begin with.
+        jobs.queue(&filler, turn, &[]).await;
+        let mut worker = start();
+        worker.wait_for_line(" begins, attempt", LIMIT);
+        // Anywhere in the work that goes on.
+        tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(..1500))).await;
+        let how = if turn % 2 == 0 { "TERM" } else { "KILL" };
+        worker.signal(how);
+        let code = worker.wait(LIMIT).code();
+        assert_eq!(code, if how == "TERM" { Some(0) } else { None }, "{}", worker.log());
+        until_no_process_with(&mark).await;
+        told += &worker.whole_log();
+    }
+    let worker = start();
+    for row in [1, 2] {
+        let failing = jobs.failed("failing", row).await;
+        assert_eq!((failing.attempt, failing.exit_code), (1, Some(3)));
+        assert_eq!(jobs.failed("slow", row).await.reason, "not finished within 2 s");
+        assert_eq!(jobs.done("flaky", row).await.attempt, 3, "a release was counted as a failure");
+        let huge = jobs.done("huge", row).await;
+        assert!(jobs.log(&huge).await.ends_with("\nlast\n"));
+        jobs.done("leaving", row).await;
+        let secret = jobs.done("secret", row).await;
+        assert_eq!(jobs.log(&secret).await, "***\n***\n");
+    }
+    jobs.stage.wait_until_empty().await;
+    until_no_process_with(&mark).await;
+    told += &jobs.stop(worker);
+    assert!(!told.contains(secrets::TOKEN), "a secret is told");
+    // Twice, if a kill came between the letter and the delete of its message.
+    assert!(jobs.stage.depth(&jobs.stage.dlq).await.0 >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configuration_check_tries_the_work_bucket() {
+    let jobs = Jobs::new().await;
+    let check = async |bucket: &str| {
+        let mut command = longshore();
+        command.args(["config", "check"]).env("AWS_ENDPOINT_URL", &jobs.stage.world.endpoint);
+        let credentials = common::credentials();
+        command.env("AWS_ACCESS_KEY_ID", credentials.access_key_id());
+        command.env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
+        command.env("AWS_REGION", "us-east-1").env("LONGSHORE_QUEUE_URL", &jobs.stage.queue);
+        command.env("LONGSHORE_JOBS", "commands").env("LONGSHORE_WORK_BUCKET", bucket);
+        common::process::run_aside(command).await
+    };
+    let (code, out, errors) = check(&jobs.bucket).await;
+    assert_eq!(code, Some(0), "{out}{errors}");
+    assert!(out.contains(&format!("s3://{}", jobs.bucket)) && !out.contains("the input bucket"), "{out}");
+    let (code, out, _) = check("there-is-no-such-bucket").await;
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("missing"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

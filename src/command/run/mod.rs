@@ -475,7 +475,7 @@ impl Commands {
         let origin: Vec<(String, String)> = from.iter().filter_map(known).collect();
         if !origin.is_empty() {
             origin.iter().for_each(|(name, value)| drop(set(name, value)));
-            token.iter().filter_map(|name| known(&name)).for_each(|(name, value)| drop(set(&name, &value)));
+            token.iter().filter_map(known).for_each(|(name, value)| drop(set(&name, &value)));
             return Ok(variables);
         }
         let blocked = |why: String| Trouble::Blocked(Barrier::Credentials, Error::new(why));
