@@ -88,6 +88,16 @@ pub fn all() -> Vec<Set> {
             ],
         ),
         (
+            "commands",
+            IRELAND,
+            &[
+                IMAGE,
+                ("WorkBucketName", "jobs-of-ours"),
+                ("TaskPolicyArn", "arn:aws:iam::111122223333:policy/what-scripts-may"),
+                ("TaskProtection", "auto"),
+            ],
+        ),
+        (
             "china",
             BEIJING,
             &[
@@ -139,6 +149,8 @@ pub fn refused() -> Vec<Refused> {
         (IRELAND, &[IMAGE, ("StopTimeout", "121")], "out of bounds"),
         (IRELAND, &[IMAGE, ("VisibilityTimeout", "10")], "out of bounds"),
         (IRELAND, &[IMAGE, ("ScheduleStart", "every morning")], "does not match"),
+        (IRELAND, &[IMAGE, ("WorkBucketName", "s3://jobs")], "does not match"),
+        (IRELAND, &[IMAGE, ("TaskPolicyArn", "what-scripts-may")], "does not match"),
         (BEIJING, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),
         (NINGXIA, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),
     ]

@@ -123,7 +123,7 @@ fn values_that_no_program_can_be_started_with_are_mistakes() {
         );
     }
     let header: Vec<String> = (0..9).map(|n| format!("--env A{n}")).collect();
-    let (_, _, mistakes) = tsv(format!("{}\n{}\n", header.join("\t"), vec![&most[1..]; 9].join("\t")));
+    let (_, _, mistakes) = tsv(format!("{}\n{}\n", header.join("\t"), [&most[1..]; 9].join("\t")));
     assert!(mistakes[0].contains("environment takes 1048576"), "{mistakes:?}");
     // A secret that was put into the table by mistake is not repeated.
     let (_, _, mistakes) = tsv("--secret-env A\nhunter 2\n");

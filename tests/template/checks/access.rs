@@ -25,7 +25,10 @@ pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
         want(wrong, boundary == stack.parameter("PermissionsBoundaryArn"), || {
             format!("{name}: {boundary:?}")
         });
-        want(wrong, role["ManagedPolicyArns"].is_null(), || format!("{name} takes what AWS gives"));
+        // Only what scripts may is somebody else's to say, and the tasks' alone.
+        let scripts = stack.parameter("TaskPolicyArn");
+        let given = if name == "TaskRole" && !scripts.is_empty() { vec![scripts] } else { Vec::new() };
+        want(wrong, texts(&role["ManagedPolicyArns"]) == given, || format!("{name} has other policies"));
         want(wrong, role["RoleName"].is_null(), || format!("{name} is named by hand"));
         for policy in list(&role["Policies"]) {
             for statement in list(&policy["PolicyDocument"]["Statement"]) {
@@ -70,6 +73,13 @@ fn task_role(stack: &Stack) -> BTreeSet<(String, String)> {
     let key = stack.parameter("KmsKeyArn").to_owned();
     if !key.is_empty() {
         pairs.extend([("kms:Decrypt", key.clone()), ("kms:GenerateDataKey", key)]);
+    }
+    let jobs = stack.parameter("WorkBucketName");
+    if !jobs.is_empty() {
+        for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"] {
+            // An action on objects means nothing of a bucket, nor the other way round.
+            pairs.extend([(action, bucket(jobs)), (action, bucket(&format!("{jobs}/*")))]);
+        }
     }
     if stack.parameter("TaskProtection") == "auto" {
         let tasks = stack.place.arn("ecs", &format!("task/{}/*", stack.value("Cluster", "")));

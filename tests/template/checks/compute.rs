@@ -69,8 +69,11 @@ fn container(stack: &Stack, wrong: &mut Vec<String>) {
     let user = container["User"].as_str().unwrap_or_default();
     want(wrong, user.starts_with("10001"), || format!("it runs as {user:?}"));
     want(wrong, container["Privileged"] != true, || "it is privileged".into());
-    let execs = stack.parameter("EnableExec") == "true";
-    want(wrong, container["ReadonlyRootFilesystem"] == json!(!execs), || "its root can be written".into());
+    // A shell for people, or scripts with files of their own.
+    let writes = stack.parameter("EnableExec") == "true" || !stack.parameter("WorkBucketName").is_empty();
+    want(wrong, container["ReadonlyRootFilesystem"] == json!(!writes), || {
+        format!("its root can {}be written", if writes { "not " } else { "" })
+    });
     let dropped = &container["LinuxParameters"]["Capabilities"];
     want(wrong, *dropped == json!({"Drop": ["ALL"]}), || format!("capabilities: {dropped}"));
     let options = texts(&container["DockerSecurityOptions"]);

@@ -58,6 +58,11 @@ pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
     let taken: Vec<String> = config.suffixes.iter().map(|s| s.to_lowercase()).collect();
     want(wrong, suffixes.iter().all(|s| taken.contains(s)), || format!("it ignores some of {suffixes:?}"));
     want(wrong, config.region.as_deref() == Some(stack.place.region), || "it is in another region".into());
+    let jobs = stack.parameter("WorkBucketName");
+    want(wrong, config.work_bucket == jobs, || "its jobs are elsewhere".into());
+    want(wrong, config.jobs.renditions && config.jobs.commands != jobs.is_empty(), || {
+        "it does other jobs".into()
+    });
     times(stack, &config, wrong);
     defaults(stack, &config, wrong);
 }
