@@ -7,7 +7,7 @@ mod common;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
-use common::process::{Process, longshore, run_aside};
+use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
 use common::{LIMIT, unique, wait_for};
 use futures_util::StreamExt;
@@ -726,6 +726,74 @@ async fn a_cancelled_job_says_how_many_and_is_taken_up_again_only_when_asked() {
     );
     let (code, _, errors) = yard.about(&["cancel", "other"]).await;
     assert!(code == Some(1) && errors.contains("there is no job other"), "{errors}");
+}
+
+/// Both halves: what is queued is run, and what is told is what was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_submitted_are_run_and_told_of() {
+    let yard = Yard::new().await;
+    let input = &yard.stage.input;
+    for n in 1..=4 {
+        yard.stage.upload(&format!("in/{n}"), "to be ".repeat(n).into_bytes()).await;
+    }
+    let rows: String = (1..=4).map(|n| format!("s3://{input}/in/{n}\ts3://{input}/out/{n}\n")).collect();
+    let table = format!("--input IN\t--output OUT\n{rows}");
+    let flag = yard.folder.path().join("flag");
+    yard.file("run.sh", "echo \"row $LONGSHORE_ROW\"; wc -w <\"$IN\" >\"$OUT\"; test \"$LONGSHORE_ROW\" != 3 || test -e \"$FLAG\"\n");
+    let env = format!("FLAG={}", flag.display());
+    let settings = ["--env", env.as_str(), "--attempts", "1", "--wait"];
+    let mut command = worker(&yard.stage);
+    command.env("LONGSHORE_JOBS", "commands").env("LONGSHORE_WORK_BUCKET", &yard.work);
+    command.env("LONGSHORE_WORK_DIR", yard.folder.path()).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+
+    let (code, out, errors) = yard.submit(&table, &settings).await;
+    assert_eq!(code, Some(1), "{out}{errors}");
+    assert!(out.contains("job: 3 of 4 rows done, 1 failed"), "{out}");
+    let (_, out, _) = yard.about(&["report", "job", "--failed", "--json"]).await;
+    let row: Value = serde_json::from_str(out.trim()).unwrap();
+    assert_eq!(
+        (&row["row"], &row["exit_code"], &row["reason"]),
+        (&json!(3), &json!(1), &json!("exit code 1"))
+    );
+    assert_eq!(yard.about(&["logs", "job", "3"]).await.1, "row 3\n");
+    assert!(yard.stage.get(input, "out/3").await.is_none());
+
+    std::fs::write(&flag, "").unwrap();
+    let (code, out, errors) = yard.submit(&table, &[&settings[..], &["--only-failed"]].concat()).await;
+    assert_eq!(code, Some(0), "{out}{errors}");
+    for n in 1..=4 {
+        let stored = yard.stage.get(input, &format!("out/{n}")).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&stored.bytes).trim(), (2 * n).to_string());
+    }
+    yard.stage.wait_until_empty().await;
+    assert_eq!(yard.about(&["delete", "job", "--yes"]).await.0, Some(0));
+    assert_eq!(yard.keys().await, [""; 0]);
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0), "{}", process.log());
+}
+
+/// What is left in the queue of a deleted job is no row of the next one with its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_deleted_job_are_let_go_of() {
+    let yard = Yard::new().await;
+    let out = format!("s3://{}/out", yard.stage.input);
+    yard.submitted(&format!("--env N\t--output OUT\nold\t{out}\n"), &[]).await;
+    assert_eq!(yard.about(&["delete", "job", "--yes"]).await.0, Some(0));
+    yard.file("run.sh", "echo \"$N\" >\"$OUT\"\n");
+    yard.submitted(&format!("--env N\t--output OUT\nnew\t{out}\n"), &[]).await;
+    assert_eq!(yard.stage.depth(&yard.stage.queue).await.0, 2);
+    let mut command = worker(&yard.stage);
+    command.env("LONGSHORE_JOBS", "commands").env("LONGSHORE_WORK_BUCKET", &yard.work);
+    command.env("LONGSHORE_WORK_DIR", yard.folder.path()).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+    yard.stage.wait_until_empty().await;
+    let stored = yard.stage.get(&yard.stage.input, "out").await.unwrap();
+    assert_eq!(stored.bytes, b"new\n");
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0));
+    assert!(process.whole_log().contains("of the same name that was deleted"), "{}", process.log());
+    assert_eq!(yard.stage.depth(&yard.stage.dlq).await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
