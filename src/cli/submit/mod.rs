@@ -236,7 +236,7 @@ async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Res
 /// What SQS gives up by itself has no record, and nobody waiting would hear of it.
 async fn warn_of_receives(clients: &Clients, config: &JobsConfig, attempts: u32) {
     match queue::most_receives(clients, &config.queue_url).await {
-        Some(most) if most < attempts => eprintln!(
+        Some(most) if most <= attempts => eprintln!(
             "warning: the queue gives a message up after {most} receives (maxReceiveCount), and --attempts is \
              {attempts}: rows that fail so often end in the dead-letter queue without a record"
         ),
