@@ -77,7 +77,8 @@ async fn main() {
         .env("LONGSHORE_CONCURRENCY", "2")
         .env("LONGSHORE_WAIT_TIME", "1s")
         .env("LONGSHORE_ADMIN_ADDR", "off")
-        .stderr(Stdio::null())
+        .env("LONGSHORE_LOG", "warn")
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     loop {

@@ -136,6 +136,8 @@ fn start(order: &Order) -> Result<Pid, String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| told("cannot become a subreaper", &e))?;
     let limit = |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    // Where the machine runs out of memory, this goes before the worker, which holds other rows.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     // Nobody looks at a core, and the folder is removed.
     let _ = limit(Resource::Core, 0);
     if let Some(memory) = order.memory {

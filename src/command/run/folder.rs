@@ -129,12 +129,12 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn open_up(path: &Path) {
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+    let mut folders = vec![path.to_owned()];
+    while let Some(path) = folders.pop() {
+        let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&path).into_iter().flatten().flatten();
         // Of the entry itself: links lead elsewhere.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+        folders.extend(entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
     }
 }
 

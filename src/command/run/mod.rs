@@ -393,7 +393,11 @@ impl Commands {
                 stored = self.store_outputs(&plan, &folder) => stored?,
             };
             self.metrics.command("store", began.elapsed());
-            Ok(())
+            apart(move || {
+                drop(folder);
+                Ok(())
+            })
+            .await
         }
         .instrument(span)
         .await
@@ -628,7 +632,8 @@ impl Commands {
     }
 
     async fn store_outputs(&self, plan: &Plan, folder: &Folder) -> Result<u64, Trouble> {
-        let files = outputs::collect(&folder.path, &plan.outputs)?;
+        let (row, wanted) = (folder.path.clone(), plan.outputs.clone());
+        let files = apart(move || outputs::collect(&row, &wanted)).await?;
         outputs::store(&self.store, &self.transfers, &files).await
     }
 
@@ -652,6 +657,14 @@ impl Commands {
             }
         }
     }
+}
+
+/// Work on many files, which must not hold up those that wait for the network.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Trouble::Later(Error::new(format!("cannot look at files: {e}")))))
 }
 
 type Stream = Box<dyn tokio::io::AsyncRead + Send + Unpin>;

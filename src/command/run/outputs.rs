@@ -38,7 +38,7 @@ pub fn collect(row: &Path, outputs: &[Transfer]) -> Result<Vec<Put>, Trouble> {
             Trouble::failed(Reason::CommandFailed, detail)
         };
         if output.is_folder {
-            walk(row, output, &output.local, &output.remote.key, &mut files)?;
+            walk(row, output, &mut files)?;
         } else {
             let metadata = look(row, output, &output.local)?.ok_or_else(never_made)?;
             files.push(Put { from: output.local.clone(), to: output.remote.clone(), bytes: metadata.len() });
@@ -69,34 +69,33 @@ pub fn collect_failed(
     files
 }
 
-fn walk(
-    row: &Path,
-    output: &Transfer,
-    folder: &Path,
-    prefix: &str,
-    files: &mut Vec<Put>,
-) -> Result<(), Trouble> {
+/// All files beneath a folder.
+fn walk(row: &Path, output: &Transfer, files: &mut Vec<Put>) -> Result<(), Trouble> {
     let wrong = |path: &Path, why: &str| {
         let detail = format!("output {}: cannot store {}: {why}", output.name, path.display());
         Trouble::failed(Reason::CommandFailed, detail)
     };
-    let entries = std::fs::read_dir(folder).map_err(|e| wrong(folder, &e.to_string()))?;
-    for entry in entries {
-        let path = entry.map_err(|e| wrong(folder, &e.to_string()))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| wrong(&path, "its name is not UTF-8, which keys are"))?;
-        let key = format!("{prefix}{name}");
-        let kind = std::fs::symlink_metadata(&path).map_err(|e| wrong(&path, &e.to_string()))?;
-        if kind.is_dir() {
-            walk(row, output, &path, &format!("{key}/"), files)?;
-            continue;
+    // No recursion: scripts may make folders as deep as they like.
+    let mut folders = vec![(output.local.clone(), output.remote.key.clone())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|e| wrong(&folder, &e.to_string()))?;
+        for entry in entries {
+            let path = entry.map_err(|e| wrong(&folder, &e.to_string()))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| wrong(&path, "its name is not UTF-8, which keys are"))?;
+            let key = format!("{prefix}{name}");
+            if key.len() > layout::MAX_KEY {
+                return Err(wrong(&path, "its key would be longer than S3 allows"));
+            }
+            let kind = std::fs::symlink_metadata(&path).map_err(|e| wrong(&path, &e.to_string()))?;
+            if kind.is_dir() {
+                folders.push((path, format!("{key}/")));
+                continue;
+            }
+            let metadata = look(row, output, &path)?.ok_or_else(|| wrong(&path, "it leads nowhere"))?;
+            let to = Location { bucket: output.remote.bucket.clone(), key, version: None };
+            files.push(Put { from: path, to, bytes: metadata.len() });
         }
-        let metadata = look(row, output, &path)?.ok_or_else(|| wrong(&path, "it leads nowhere"))?;
-        let to = Location { bucket: output.remote.bucket.clone(), key, version: None };
-        if to.key.len() > layout::MAX_KEY {
-            return Err(wrong(&path, "its key would be longer than S3 allows"));
-        }
-        files.push(Put { from: path, to, bytes: metadata.len() });
     }
     Ok(())
 }
