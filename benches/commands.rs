@@ -8,7 +8,7 @@
 use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
 use longshore::command::layout;
 use longshore::command::wire::{Column, Envelope, Job, Kind, Row, Ticket, VERSION};
-use longshore::local::setup::{self, INPUT_BUCKET, OUTPUT_BUCKET, WORK_BUCKET};
+use longshore::local::setup::{self, OUTPUT_BUCKET, WORK_BUCKET};
 use longshore::local::{Servers, s3};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -32,7 +32,8 @@ async fn main() {
     let put = async |bucket: &str, key: &str, bytes: Vec<u8>| {
         made.clients.write.put_object().bucket(bucket).key(key).body(bytes.into()).send().await.unwrap();
     };
-    put(INPUT_BUCKET, "input.txt", b"to be or not\n".to_vec()).await;
+    // Not in the bucket that is watched for pictures, whose events nobody here serves.
+    put(WORK_BUCKET, "inputs/input.txt", b"to be or not\n".to_vec()).await;
     let columns = [(Kind::Input, "IN"), (Kind::Output, "OUT")];
     let columns = columns.map(|(kind, name)| Column { kind, name: name.into() }).to_vec();
     let job = Job {
@@ -113,7 +114,7 @@ async fn main() {
 
 fn message(job: &Job, row: u64) -> String {
     let values =
-        vec![format!("s3://{INPUT_BUCKET}/input.txt"), format!("s3://{OUTPUT_BUCKET}/out/{row}.txt")];
+        vec![format!("s3://{WORK_BUCKET}/inputs/input.txt"), format!("s3://{OUTPUT_BUCKET}/out/{row}.txt")];
     let digest = Row::digest(&job.columns, &values);
     let ticket = Ticket {
         version: VERSION,
