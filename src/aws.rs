@@ -8,6 +8,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
@@ -65,6 +66,9 @@ impl Clients {
         let sqs = |name: &'static str, retry: RetryConfig, limit: Duration| {
             let builder = aws_sdk_sqs::config::Builder::from(&config)
                 .http_client(Bounded::new())
+                // It looks ten times a second whether a call stalls, and an idle worker is always in one. Bodies
+                // are short here, and each try has its limit.
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
                 .retry_config(retry)
                 .retry_partition(RetryPartition::new(name))
                 .timeout_config(timeouts(limit));
