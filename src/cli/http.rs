@@ -15,7 +15,13 @@ pub fn get(address: impl ToSocketAddrs, path: &str, token: Option<&str>, most: u
     let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n{bearer}\r\n")?;
     let mut answer = String::new();
-    stream.take(most).read_to_string(&mut answer)?;
+    stream.take(most).read_to_string(&mut answer).map_err(|e| match e.kind() {
+        // What a socket says when its time is over.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            Error::new(ErrorKind::TimedOut, format!("it says nothing for {} s", LIMIT.as_secs()))
+        }
+        _ => e,
+    })?;
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
     let status = status.ok_or(Error::new(ErrorKind::InvalidData, "that is no HTTP"))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

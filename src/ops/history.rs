@@ -124,11 +124,7 @@ impl History {
         inner.forget_ends();
         let mut times: Vec<Duration> = inner.ends.iter().map(|(_, time)| *time).collect();
         times.sort_unstable();
-        let rank = |q: f64| {
-            let index = (q * times.len() as f64).ceil() as usize;
-            times.get(index.saturating_sub(1)).copied()
-        };
-        Pace { done: inner.done, failed: inner.failed, p50: rank(0.5), p99: rank(0.99) }
+        Pace { done: inner.done, failed: inner.failed, p50: rank(&times, 0.5), p99: rank(&times, 0.99) }
     }
 
     /// A number that changes whenever [`failures`](Self::failures) or [`letters`](Self::letters) do.
@@ -185,6 +181,12 @@ impl Inner {
             self.failures.pop_front();
         }
     }
+}
+
+/// The quantile of sorted times that is one of them. None: there are none.
+pub fn rank(times: &[Duration], q: f64) -> Option<Duration> {
+    let index = (q * times.len() as f64).ceil() as usize;
+    times.get(index.saturating_sub(1)).copied()
 }
 
 /// Milliseconds since 1970.

@@ -1,18 +1,21 @@
 //! What the worker counts, as Prometheus text, and as CloudWatch's embedded metric format if asked for.
 //!
 //! Names are those of OpenTelemetry's messaging conventions where it has one (v1.37, "Semantic conventions for
-//! messaging client metrics"), as Prometheus writes them. The counters of messages are read off the keeper's book when asked for, all under one lock, so that
+//! messaging client metrics"), as Prometheus writes them. The counters of messages are read off the keeper's book
+//! when asked for, all under one lock, so that
 //! `consumed = deleted + dead_lettered + retried + released + ownership_lost + in_flight` holds in
 //! every answer.
 
 use super::emf::Emf;
+use super::history::rank;
 use crate::job::Outcome;
 use crate::queue::Counts;
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::runtime::Handle;
 
 /// Cheap to clone; every clone counts into the same figures.
@@ -22,6 +25,8 @@ pub struct Metrics {
     handle: PrometheusHandle,
     samples: Arc<AtomicU64>,
     rendering: Arc<Mutex<()>>,
+    /// When the last messages ended, and the time that they took.
+    recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
     /// And what was told of the messages' counters so far.
     emf: Option<Arc<(Emf, Mutex<Counts>)>>,
 }
@@ -68,6 +73,12 @@ const HISTOGRAMS: [(&str, &str); 9] = [
     (RENDITION_BYTES, "Bytes of the renditions."),
 ];
 
+const RECENT_SECONDS: &str = "longshore_recent_duration_seconds";
+const RECENT: &str = "Median and p99 of the time that messages took in the last five minutes.";
+const RECENT_WITHIN: Duration = Duration::from_secs(300);
+/// More than these are enough to know the median of.
+const MOST_RECENT: usize = 4096;
+
 /// Name, help.
 const COUNTERS: [(&str, &str); 8] = [
     (CONSUMED, "Messages received, redeliveries while the job runs not counted."),
@@ -102,6 +113,7 @@ impl Default for Metrics {
             None,
             "Tasks of the asynchronous runtime that are alive.".into(),
         );
+        recorder.describe_gauge(RECENT_SECONDS.into(), None, RECENT.into());
         for (name, help) in HISTOGRAMS {
             recorder.describe_histogram(name.into(), None, help.into());
         }
@@ -110,6 +122,7 @@ impl Default for Metrics {
             recorder: Arc::new(recorder),
             samples: Arc::default(),
             rendering: Arc::default(),
+            recent: Arc::default(),
             emf: None,
         }
     }
@@ -184,6 +197,11 @@ impl Metrics {
     /// What becomes of a message is decided. `error`: why it is not done, if it is not.
     pub fn processed(&self, time: Duration, error: &str) {
         self.time(PROCESS_SECONDS, &[("messaging_system", SYSTEM), ("error_type", error)], time);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == MOST_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((Instant::now(), time));
     }
 
     /// A call of SQS has ended, by its name in AWS's API in snake case.
@@ -253,8 +271,24 @@ impl Metrics {
             let gauge = self.recorder.register_gauge(&key(TASKS, &[]), &METADATA);
             gauge.set(runtime.metrics().num_alive_tasks() as f64);
         }
+        self.tell_recent();
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    fn tell_recent(&self) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while recent.front().is_some_and(|(at, _)| at.elapsed() > RECENT_WITHIN) {
+            recent.pop_front();
+        }
+        let mut times: Vec<Duration> = recent.iter().map(|(_, time)| *time).collect();
+        drop(recent);
+        times.sort_unstable();
+        for (name, q) in [("0.5", 0.5), ("0.99", 0.99)] {
+            let gauge = self.recorder.register_gauge(&key(RECENT_SECONDS, &[("quantile", name)]), &METADATA);
+            // Of nothing there is no median.
+            gauge.set(rank(&times, q).map_or(f64::NAN, |time| time.as_secs_f64()));
+        }
     }
 }
 
@@ -291,7 +325,7 @@ mod tests {
     #[test]
     fn the_readme_tells_every_metric_and_no_other() {
         let readme = include_str!("../../README.md");
-        let table = readme.split("### Metrics").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+        let table = readme.split("### Metrics").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap();
         let words = table.split(|c: char| !c.is_ascii_lowercase() && c != '_');
         let told: BTreeSet<&str> = words
             .filter(|w| {
@@ -303,8 +337,29 @@ mod tests {
             .collect();
         let counters = COUNTERS.iter().map(|(name, _)| *name);
         let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
-        let known = counters.chain(histograms).chain([IN_FLIGHT, TASKS, DEAD_LETTERS]).collect();
+        let known =
+            counters.chain(histograms).chain([IN_FLIGHT, TASKS, DEAD_LETTERS, RECENT_SECONDS]).collect();
         assert_eq!(told, known);
+    }
+
+    #[test]
+    fn the_last_minutes_have_quantiles_of_their_own() {
+        let metrics = Metrics::default();
+        let told = |value: &str, q: &str| {
+            let line = format!("longshore_recent_duration_seconds{{quantile=\"{q}\"}} {value}");
+            let text = metrics.render(|| (Counts::default(), 0));
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        };
+        told("NaN", "0.5");
+        for ms in 1..=100 {
+            metrics.processed(Duration::from_millis(ms), "");
+        }
+        told("0.05", "0.5");
+        told("0.099", "0.99");
+        for _ in 0..2 * MOST_RECENT {
+            metrics.processed(Duration::from_secs(2), "");
+        }
+        told("2", "0.5");
     }
 
     #[test]

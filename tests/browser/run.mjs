@@ -198,6 +198,12 @@ async function main() {
     assert.equal(await page.isVisible("#banner"), false);
     await page.setInputFiles("#files", paths[0]);
     await until("pictures move again", async () => (await cards(page, "done").count()) > 0);
+    // One that stands still closes nothing.
+    server.child.kill("SIGSTOP");
+    await until("it is taken for closed", status(page, "closed"));
+    assert.match(await page.textContent("#banner"), /does not answer, since \d\d:\d\d:\d\d/);
+    server.child.kill("SIGCONT");
+    await until("it works once more", status(page, "working"));
     // Browsers note connections that were refused meanwhile, and nothing else may be wrong.
     const others = page.complaints.filter((line) => !/ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(line));
     assert.deepEqual(others, []);

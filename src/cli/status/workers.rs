@@ -21,7 +21,7 @@ pub struct Worker {
     pub retried: u64,
     /// Pictures a second since the look before; null at the first.
     pub per_second: Option<f64>,
-    /// Seconds from the receipt of a message to its end, since the worker started.
+    /// Seconds from the receipt of a message to its end, of the last five minutes; null: there was none.
     pub p50_seconds: Option<f64>,
     pub p99_seconds: Option<f64>,
 }
@@ -99,50 +99,23 @@ fn read(text: &str) -> Worker {
         let alike = samples.iter().filter(|(n, labels, _)| *n == name && labels.contains(label));
         alike.map(|(_, _, value)| value).sum::<f64>() as u64
     };
-    let buckets = buckets(&samples);
+    // None: no message ended in that time.
+    let quantile = |q: &str| {
+        let label = format!("quantile=\"{q}\"");
+        let mut alike = samples
+            .iter()
+            .filter(|(n, l, _)| *n == "longshore_recent_duration_seconds" && l.contains(&label));
+        alike.next().map(|(_, _, value)| *value).filter(|value| value.is_finite())
+    };
     Worker {
         in_flight: sum("longshore_messages_in_flight", ""),
         done: sum("longshore_records_total", "outcome=\"done\""),
         rejected: sum("longshore_records_total", "outcome=\"rejected\""),
         retried: sum("longshore_messages_retried_total", ""),
-        p50_seconds: quantile(&buckets, 0.5),
-        p99_seconds: quantile(&buckets, 0.99),
+        p50_seconds: quantile("0.5"),
+        p99_seconds: quantile("0.99"),
         ..Worker::default()
     }
-}
-
-/// Of the time that messages take: upper bound, how many are below; all labels together.
-fn buckets(samples: &[(&str, &str, f64)]) -> Vec<(f64, f64)> {
-    let mut buckets: Vec<(f64, f64)> = Vec::new();
-    for (name, labels, value) in samples {
-        if *name != "messaging_process_duration_seconds_bucket" {
-            continue;
-        }
-        let bound = labels.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let Some(bound) = bound.and_then(|b| b.parse::<f64>().ok()) else { continue };
-        match buckets.iter_mut().find(|(b, _)| *b == bound) {
-            Some((_, count)) => *count += value,
-            None => buckets.push((bound, *value)),
-        }
-    }
-    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
-    buckets
-}
-
-/// As Prometheus' `histogram_quantile`: within a bucket, samples are taken to lie evenly. None: no samples.
-fn quantile(buckets: &[(f64, f64)], q: f64) -> Option<f64> {
-    let all = buckets.last()?.1;
-    if all <= 0.0 {
-        return None;
-    }
-    let rank = q * all;
-    let at = buckets.iter().position(|(_, count)| *count >= rank)?;
-    let (lower, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
-    let (upper, count) = buckets[at];
-    if upper.is_infinite() {
-        return Some(lower);
-    }
-    Some(lower + (upper - lower) * (rank - below) / (count - below).max(f64::MIN_POSITIVE))
 }
 
 #[cfg(test)]
@@ -156,22 +129,16 @@ mod tests {
              longshore_records_total{outcome=\"rejected\",reason=\"corrupt\"} 1\n\
              longshore_records_total{outcome=\"rejected\",reason=\"empty\"} 2\nlongshore_messages_in_flight 3\n\
              longshore_messages_retried_total 4\n\
-             messaging_process_duration_seconds_bucket{error_type=\"corrupt\",le=\"0.1\"} 1\n\
-             messaging_process_duration_seconds_bucket{error_type=\"corrupt\",le=\"1\"} 1\n\
-             messaging_process_duration_seconds_bucket{error_type=\"corrupt\",le=\"+Inf\"} 1\n\
-             messaging_process_duration_seconds_bucket{le=\"0.1\"} 4\n\
-             messaging_process_duration_seconds_bucket{le=\"1\"} 9\n\
-             messaging_process_duration_seconds_bucket{le=\"+Inf\"} 9\n",
+             longshore_recent_duration_seconds{quantile=\"0.5\"} 0.25\n\
+             longshore_recent_duration_seconds{quantile=\"0.99\"} 1.5\n",
         );
         assert_eq!((worker.done, worker.rejected, worker.in_flight, worker.retried), (7, 3, 3, 4));
-        assert_eq!(worker.p50_seconds, Some(0.1), "half of ten, all in the first bucket");
-        assert!((worker.p99_seconds.unwrap() - 0.982).abs() < 1e-9, "{worker:?}");
+        assert_eq!((worker.p50_seconds, worker.p99_seconds), (Some(0.25), Some(1.5)));
     }
 
     #[test]
     fn without_samples_there_is_no_quantile() {
-        assert_eq!(quantile(&[], 0.5), None);
-        assert_eq!(quantile(&[(0.1, 0.0), (f64::INFINITY, 0.0)], 0.5), None);
-        assert_eq!(quantile(&[(0.1, 0.0), (f64::INFINITY, 4.0)], 0.5), Some(0.1), "beyond the last bound");
+        assert_eq!(read("").p50_seconds, None);
+        assert_eq!(read("longshore_recent_duration_seconds{quantile=\"0.5\"} NaN\n").p50_seconds, None);
     }
 }

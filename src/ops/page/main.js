@@ -10,6 +10,8 @@ import * as upload from "./upload.js";
 
 const SAMPLES = 300;
 const LONGEST_PAUSE = 5_000;
+// Samples come every second: a worker that stands still closes nothing, and says nothing.
+const LONGEST_SILENCE = 10_000;
 
 const charts = [
   new Chart({
@@ -42,6 +44,12 @@ let lostAt = null;
 let pause = 500;
 let timer = null;
 let source = null;
+let silence = null;
+
+function heardSomething() {
+  clearTimeout(silence);
+  silence = setTimeout(() => lost("The worker does not answer,"), LONGEST_SILENCE);
+}
 
 function whole(data) {
   const version = JSON.stringify(data.about.versions);
@@ -124,6 +132,7 @@ const heard = {
 function lost(why) {
   source?.close();
   source = null;
+  clearTimeout(silence);
   lostAt ??= Date.now();
   tellStatus("closed", "closed", `${why} since ${clock(lostAt)}. This page goes on by itself when the worker is back.`);
   clearTimeout(timer);
@@ -135,19 +144,24 @@ async function connect() {
   clearTimeout(timer);
   if (source) return;
   // Asked first: an event source does not tell why it was refused.
-  const answer = await fetch("/events", { method: "HEAD" }).catch(() => null);
+  const patience = AbortSignal.timeout(LONGEST_SILENCE);
+  const answer = await fetch("/events", { method: "HEAD", signal: patience }).catch(() => null);
   if (answer?.status === 401) return location.reload();
   if (answer?.status === 503) return lost("Too many pages of this worker are open;");
   if (!answer?.ok) return lost("The worker is closed, or cannot be reached,");
   if (source) return;
   source = new EventSource("/events");
+  heardSomething();
   source.onerror = () => lost("The worker is closed, or cannot be reached,");
   source.onopen = () => {
     lostAt = null;
     pause = 500;
   };
   for (const [name, listener] of Object.entries(heard)) {
-    source.addEventListener(name, (event) => listener(JSON.parse(event.data)));
+    source.addEventListener(name, (event) => {
+      heardSomething();
+      listener(JSON.parse(event.data));
+    });
   }
 }
 
