@@ -8,6 +8,8 @@
 //! └─────────────────────── worker (receive · hold the lease · run · settle) ───────────────────────┘
 //! ```
 //!
+//! A message may stand for a row of a table instead: then [`command::run`] does what `job::run` does for pictures.
+//!
 //! Three functions to read first: [`cli::run`] and its `work`, how it is put together;
 //! [`worker::Worker::run`], how it lives and stops; [`job::run`], what it does.
 

@@ -616,6 +616,26 @@ async fn every_kind_of_script_under_signals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_work_bucket_that_cannot_be_read_costs_no_receives() {
+    let jobs = Jobs::new().await;
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, Log::default()).await;
+    jobs.submit(job("early", &[]), "true", &[&[], &[], &[], &[], &[], &[]]).await;
+    proxy.fault(on([Operation::GetObject]).key("early/job.json"), Fault::Refuse(403, "AccessDenied"));
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    let mut worker = Process::start(command);
+    let line = worker.wait_for_line("nothing more is received until it works", LIMIT);
+    assert!(line.contains("on the work bucket"), "{line}");
+    proxy.heal();
+    for row in 1..=6 {
+        assert_eq!(jobs.done("early", row).await.attempt, 1);
+    }
+    jobs.stage.wait_until_empty().await;
+    assert!(jobs.stop(worker).contains("works again after"));
+    assert_eq!(jobs.stage.depth(&jobs.stage.dlq).await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_check_tries_the_work_bucket() {
     let jobs = Jobs::new().await;
     let check = async |bucket: &str| {
