@@ -1,11 +1,13 @@
 //! Every setting, read together: either a whole `Config`, or all mistakes at once, each with its
 //! remedy. No network call is made here.
 
+#[cfg(feature = "submit")]
 mod jobs;
 mod traces;
 mod values;
 mod work;
 
+#[cfg(feature = "submit")]
 pub use jobs::{JobsConfig, Sends};
 pub use traces::Traces;
 pub use values::{Reader, Secret, parse_time};

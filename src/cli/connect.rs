@@ -2,7 +2,9 @@
 
 use super::WorkArgs;
 use crate::aws::{Clients, Connection};
-use crate::config::{JobsConfig, QueueConfig, Sends};
+use crate::config::QueueConfig;
+#[cfg(feature = "submit")]
+use crate::config::{JobsConfig, Sends};
 use clap::Args;
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ impl ConnectArgs {
 }
 
 /// Where jobs are kept, and how to reach it.
+#[cfg(feature = "submit")]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct JobsArgs {
@@ -60,6 +63,7 @@ pub struct JobsArgs {
     pub profile: Option<String>,
 }
 
+#[cfg(feature = "submit")]
 impl JobsArgs {
     /// For a command that sends nothing.
     ///
@@ -91,6 +95,7 @@ impl JobsArgs {
 }
 
 /// Clients for a command about jobs.
+#[cfg(feature = "submit")]
 pub async fn to_jobs(config: &JobsConfig) -> Clients {
     let connection = Connection {
         region: config.region.clone(),

@@ -9,6 +9,7 @@ mod connect;
 mod dlq;
 mod healthcheck;
 mod http;
+#[cfg(feature = "submit")]
 mod jobs;
 #[cfg(feature = "local")]
 mod local;
@@ -17,6 +18,7 @@ mod render;
 mod settings;
 #[cfg(feature = "status")]
 mod status;
+#[cfg(feature = "submit")]
 mod submit;
 mod told;
 mod work;
@@ -63,14 +65,19 @@ pub enum Command {
     /// Table, inputs, buckets and outputs are checked before anything is queued, and all mistakes are told
     /// at once. Submitting the same job again queues what is new or was changed, and goes on where an
     /// earlier submission was interrupted.
+    #[cfg(feature = "submit")]
     Submit(submit::Args),
     /// Tells what became of each row of a job: as a table, JSON or TSV.
+    #[cfg(feature = "submit")]
     Report(jobs::report::Args),
     /// Prints what the script printed, of one row or all.
+    #[cfg(feature = "submit")]
     Logs(jobs::logs::Args),
     /// Lets no further row of a job begin; rows that run go on to their end.
+    #[cfg(feature = "submit")]
     Cancel(jobs::cancel::Args),
     /// Deletes everything that the work bucket has of a job. Asks, or takes --yes.
+    #[cfg(feature = "submit")]
     Delete(jobs::delete::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
     Dlq(dlq::Args),
@@ -99,10 +106,15 @@ pub fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "status")]
         Command::Status(args) => status::run(&args),
         Command::Backfill(args) => backfill::run(&args),
+        #[cfg(feature = "submit")]
         Command::Submit(args) => submit::run(&args),
+        #[cfg(feature = "submit")]
         Command::Report(args) => jobs::report::run(&args),
+        #[cfg(feature = "submit")]
         Command::Logs(args) => jobs::logs::run(&args),
+        #[cfg(feature = "submit")]
         Command::Cancel(args) => jobs::cancel::run(&args),
+        #[cfg(feature = "submit")]
         Command::Delete(args) => jobs::delete::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Config(args) => config::run(&args),

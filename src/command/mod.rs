@@ -5,12 +5,16 @@
 //! [`states`] tells how the rows stand; [`run`] is what a worker does with a row, and [`supervise`] what happens
 //! in the process that the script runs beneath.
 
+#[cfg(feature = "submit")]
 pub mod clashes;
 pub mod layout;
 mod processes;
 pub mod run;
+#[cfg(feature = "submit")]
 pub mod spool;
+#[cfg(feature = "submit")]
 pub mod states;
 pub mod supervise;
+#[cfg(feature = "submit")]
 pub mod table;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The buckets, as a job sees them.
 
 pub mod files;
+#[cfg(feature = "submit")]
 pub mod jobs;
 pub mod listing;
 pub mod provenance;
