@@ -45,7 +45,7 @@ async fn a_row_is_fetched_run_and_stored() {
         (Kind::Output, "COPY"),
         (Kind::OutputRecursive, "TREE"),
     ];
-    let greeting = "it's \"quoted\"\n$(touch /tmp/never) `id` \\ ; exit 9 #";
+    let greeting = "it's \"quoted\"\n$(touch never) `id` \\ ; exit 9 #";
     let row = [
         greeting.to_owned(),
         format!("s3://{input}/plays/one.txt"),
