@@ -1,7 +1,8 @@
 //! The image engine beside its peers: `LONGSHORE_PEERS=FOLDER cargo bench --bench render [-- ROUNDS]`
 //! (`benches/peers/install FOLDER` installs them; without, we are measured alone).
 //!
-//! Each photograph becomes both renditions at quality 82, 4:2:0, profiles kept, on one thread. We and
+//! Each photograph becomes both renditions at quality 82, 4:2:0 (our thumbnail, which costs more, 4:4:4), profiles
+//! kept, on one thread. We and
 //! the peers take turns, a round each, so that a noisy machine is unfair to all alike; a figure is the
 //! median of a file's rounds, averaged over the files. CPU time, not wall time. The photographs are
 //! those in the folder that `LONGSHORE_TEST_PHOTOS` names, else in `../shared/photos`, else made on the
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const RENDITIONS: &str = "resized=1024x768,q82; thumbs=192x192,q82";
+// As tests/quality judges them: the thumbnail has all of its chroma, which that of the peers has not.
+const RENDITIONS: &str = "resized=1024x768,q82,420; thumbs=192x192,q82,444";
 const LEAST_ROUNDS: usize = 5;
 
 fn main() {

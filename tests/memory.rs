@@ -196,6 +196,30 @@ fn memory_stays_within_what_the_header_says() {
         assert!(header < 40 << 20 && taken < 40 << 20, "{what}: {header} and {taken} bytes");
     }
 
+    // The frame of a GIF file, larger than what its screen shows of it.
+    for height in [1000, 9_400, 11_000, 16_000] {
+        let mut file = Vec::new();
+        image::RgbaImage::new(500, height).write_to(&mut Cursor::new(&mut file), Gif).unwrap();
+        // Logical Screen Width and Height (GIF89a, 18).
+        file[6..10].copy_from_slice(&[23, 0, 14, 0]);
+        let mut settings = settings("a=10x10", IccMode::Srgb);
+        let bound = memory_bound(&file, &settings).unwrap();
+        let (taken, rendered) = most(|| render(&file, &settings));
+        println!("a frame of 500×{height}: {taken} of {bound} bytes");
+        assert!(rendered.is_ok() && taken <= bound, "a frame of 500×{height}: {taken} of {bound} bytes");
+        // Five bytes a pixel, where a screen of as many pixels would have four, and 24 MiB whatever it is.
+        settings.limits.max_pixels = 50_000;
+        let (taken, rendered) = most(|| render(&file, &settings));
+        let refused = rendered.err().map(|rejection| {
+            assert!(rejection.reason == Reason::PixelLimit && taken < 1 << 20, "{rejection}, {taken} bytes");
+            rejection.detail
+        });
+        let needs = 23 * 14 * 4 + 500 * u64::from(height) * 5;
+        let told = format!("needs {needs} bytes, more than the limit of {}", 50_000 * 4 + (24 << 20));
+        assert_eq!(refused.is_some(), needs > 50_000 * 4 + (24 << 20), "a frame of 500×{height}");
+        assert!(refused.as_ref().is_none_or(|detail| detail.contains(&told)), "{refused:?}");
+    }
+
     // Codes of a lossless WebP file, ten bytes for 70 KB: they are counted, and refused when they are too many.
     for (groups, place) in
         [(1, Place::Picture), (1000, Place::Picture), (1000, Place::Frame), (1000, Place::Alpha)]

@@ -1,6 +1,6 @@
 //! Valid JPEG files with parts changed: what no bit flip would come to.
 
-use crate::render::jpeg::fixture::Fixture;
+use crate::render::jpeg::fixture::{Fixture, Scans};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
 /// A file to make and what to do to it.
@@ -86,7 +86,11 @@ impl Plan {
             height: usize::from(self.height % 72) + 1,
             sampling: SAMPLINGS[usize::from(self.sampling) % SAMPLINGS.len()].to_vec(),
             progressive: self.progressive,
-            interleaved: self.interleaved,
+            scans: match (self.interleaved, self.seed % 2) {
+                (true, _) => Scans::Interleaved,
+                (false, 0) => Scans::Apart,
+                (false, _) => Scans::FirstApart,
+            },
             interval: usize::from(self.interval % 8),
             seed: u64::from(self.seed),
         };

@@ -6,6 +6,7 @@
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
 use longshore_fuzz::render::encode::{self, Huffman, Options, Subsampling, rgb_to_planes};
 use longshore_fuzz::render::jpeg::fixture::Fixture;
+use longshore_fuzz::render::jpeg::fixture::Scans::{Apart, FirstApart, Interleaved};
 use moxcms::ColorProfile;
 use std::io::Cursor;
 use std::path::Path;
@@ -34,7 +35,7 @@ fn write(folder: &Path, files: &[Vec<u8>]) -> std::io::Result<()> {
 
 /// Every sampling and coding that the decoder treats in a way of its own.
 fn fixtures() -> Vec<Vec<u8>> {
-    let samplings: [&[(usize, usize)]; 9] = [
+    let samplings: [&[(usize, usize)]; 10] = [
         &[(1, 1)],
         &[(2, 2)],
         &[(1, 1), (1, 1)],
@@ -44,16 +45,17 @@ fn fixtures() -> Vec<Vec<u8>> {
         &[(4, 1), (1, 1), (2, 1)],
         &[(1, 1), (1, 1), (1, 1), (1, 1)],
         &[(2, 2), (1, 1), (1, 1), (2, 2)],
+        &[(3, 2), (2, 1), (1, 1)],
     ];
     let mut files = Vec::new();
     for (nth, sampling) in samplings.into_iter().enumerate() {
-        for (progressive, interleaved, interval) in [(false, true, 0), (false, false, 2), (true, true, 3)] {
+        for (progressive, scans, interval) in
+            [(false, Interleaved, 0), (false, Apart, 2), (false, FirstApart, 1), (true, Interleaved, 3)]
+        {
             let (width, height) = [(9, 17), (33, 8), (16, 16), (1, 30)][files.len() % 4];
             let seed = nth as u64;
             let sampling = sampling.to_vec();
-            files.push(
-                Fixture { width, height, sampling, progressive, interleaved, interval, seed }.make().bytes,
-            );
+            files.push(Fixture { width, height, sampling, progressive, scans, interval, seed }.make().bytes);
         }
     }
     // Wider than a batch of blocks.
@@ -63,7 +65,7 @@ fn fixtures() -> Vec<Vec<u8>> {
         height: 8,
         sampling,
         progressive: false,
-        interleaved: true,
+        scans: Interleaved,
         interval: 5,
         seed: 3,
     };
@@ -80,7 +82,7 @@ fn tagged() -> Vec<Vec<u8>> {
             height: 10,
             sampling,
             progressive: false,
-            interleaved: true,
+            scans: Interleaved,
             interval: 0,
             seed: 7,
         }

@@ -38,14 +38,14 @@ const HEADER: u64 = 16 << 20;
 pub const PROFILE: u64 = 2 << 20;
 
 /// Size in pixels, and the most bytes that reading it takes: the pixels as the file has them, as 8-bit
-/// gray or RGB, one channel of them, a canvas for formats that paint on one, the codes of lossless WebP, and
-/// 24 MiB for the decoder.
+/// gray or RGB, one channel of them, a canvas for formats that paint on one, the codes of lossless WebP, a GIF
+/// frame that is larger than its screen, and 24 MiB for the decoder.
 pub fn memory_bound(
     bytes: &[u8],
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<((u32, u32), u64), Rejection> {
-    let (mut decoder, codes) = open(bytes, None, format, limits)?;
+    let (mut decoder, more) = open(bytes, None, format, limits)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let flat = match decoder.color_type() {
@@ -57,7 +57,7 @@ pub fn memory_bound(
     };
     let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif() >= 5;
     let size = if turned { (height, width) } else { (width, height) };
-    let own = own_memory(&decoder, format, bytes.len()).saturating_add(codes);
+    let own = own_memory(&decoder, format, bytes.len()).saturating_add(more);
     Ok((size, decoder.total_bytes().saturating_add(own).saturating_add(pixels * (flat + 1))))
 }
 
@@ -83,17 +83,18 @@ fn most(limits: &Limits) -> u64 {
     limits.max_pixels.saturating_mul(4).saturating_add(DECODER)
 }
 
-/// Reads the header, and tells what the codes of a lossless WebP file take.
+/// Reads the header, and tells what else the file asks for: the codes of lossless WebP, and a GIF frame that
+/// is larger than its screen.
 fn open(
     bytes: &[u8],
     deadline: Option<Deadline>,
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<(impl ImageDecoder, u64), Rejection> {
-    let mut codes = 0;
+    let mut more = 0;
     if format == ImageFormat::WebP {
         webp::check_chunks(bytes)?;
-        codes = webp::code_memory(bytes, most(limits))?;
+        more = webp::code_memory(bytes, most(limits))?;
     }
     let mut reader = ImageReader::with_format(Timed::new(bytes, deadline), format);
     if format == ImageFormat::Png {
@@ -104,12 +105,26 @@ fn open(
     let mut decoder = reader.into_decoder().map_err(|e| rejection(&e, HEADER))?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
+    if format == ImageFormat::Gif {
+        more = frame_memory(bytes, deadline, u64::from(width) * u64::from(height));
+    }
     if format == ImageFormat::Tiff {
         let mut allocations = image::Limits::default();
         allocations.max_alloc = Some(decoder.total_bytes().saturating_add(TIFF_VALUE));
         decoder.set_limits(allocations).map_err(|e| rejection(&e, HEADER))?;
     }
-    Ok((decoder, codes))
+    Ok((decoder, more))
+}
+
+/// What the first frame of a GIF file takes, if it has more pixels than its screen: it is decoded whole, to one
+/// byte a pixel and then to four.
+fn frame_memory(bytes: &[u8], deadline: Option<Deadline>, screen: u64) -> u64 {
+    let frame = gif::Decoder::new(Timed::new(bytes, deadline)).ok().and_then(|mut decoder| {
+        let frame = decoder.next_frame_info().ok()??;
+        Some(u64::from(frame.width) * u64::from(frame.height))
+    });
+    // What cannot be read is told by whoever decodes it.
+    frame.filter(|pixels| *pixels > screen).unwrap_or(0) * 5
 }
 
 /// The whole picture, if there is time for it.
@@ -129,9 +144,9 @@ fn read(
     format: ImageFormat,
     limits: &Limits,
 ) -> Result<Decoded, Rejection> {
-    let (mut decoder, codes) = open(bytes, deadline, format, limits)?;
+    let (mut decoder, more) = open(bytes, deadline, format, limits)?;
     // The crate's limits cover what a decoder takes for itself, not the pixels that it gives.
-    let (needs, most) = (decoder.total_bytes().saturating_add(codes), most(limits));
+    let (needs, most) = (decoder.total_bytes().saturating_add(more), most(limits));
     if needs > most {
         let detail = format!("decoding needs {needs} bytes, more than the limit of {most} (--max-pixels)");
         return Err(Rejection::new(Reason::PixelLimit, detail));
@@ -141,6 +156,7 @@ fn read(
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
     let mut allocations = image::Limits::default();
     let own = own_memory(&decoder, format, bytes.len());
+    let own = own.saturating_add(more);
     allocations.max_alloc = Some(own);
     decoder.set_limits(allocations).map_err(|e| rejection(&e, own))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|e| rejection(&e, own))?;
@@ -178,8 +194,7 @@ fn rejection(error: &ImageError, allowed: u64) -> Rejection {
         ImageError::Unsupported(_) => Reason::Unsupported,
         ImageError::Limits(_) => {
             let detail = format!(
-                "{error}: decoding needs more than the {} MiB that it may take beside the pixels (--max-pixels)",
-                allowed >> 20
+                "{error}: decoding needs more than the {allowed} bytes that it may take beside its pixels"
             );
             return Rejection::new(Reason::PixelLimit, detail);
         }

@@ -166,6 +166,19 @@ fn colours_are_converted_or_their_profile_is_kept() {
     }
 }
 
+/// Adobe software stores how much ink is missing; without its mark a sample says how much there is.
+#[test]
+fn inks_are_inverted_where_adobe_software_wrote_them() {
+    let adobe = plain(&[0, 0, 0, 0], jpeg_encoder::ColorType::Cmyk, None);
+    let mark = adobe.windows(5).position(|window| window == b"Adobe").unwrap();
+    let mut other = adobe.clone();
+    other[mark] = b'a';
+    // The encoder takes ink, and writes it as Adobe software does.
+    assert_near(shown(&adobe, &settings()), [255, 255, 255]);
+    let black = shown(&other, &settings());
+    assert!(black.iter().all(|sample| *sample < 60), "{black:?}");
+}
+
 /// Brighter than any RGB with these colours: on the way through RGB it would be clipped.
 #[test]
 fn what_need_not_be_rgb_is_not_made_so() {

@@ -81,8 +81,8 @@ impl Block<'_> {
                 }
                 break;
             }
-            cursor.refill(buffer);
             if advance & SLOW as usize != 0 && entry.bits() > 0 {
+                cursor.refill(buffer);
                 // The code was taken; its value follows.
                 let size = entry.first() as u32;
                 self.put(to - 1, extend(cursor.take(size), size) as i16);

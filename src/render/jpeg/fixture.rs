@@ -1,5 +1,14 @@
 //! JPEG files made from random coefficients, for tests and fuzzing: any sampling, any progression, restarts.
 
+/// Which components share a scan, in sequential files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scans {
+    Interleaved,
+    Apart,
+    /// The first alone, then the others interleaved.
+    FirstApart,
+}
+
 /// How a fixture is made.
 #[derive(Debug, Clone)]
 pub struct Fixture {
@@ -8,8 +17,7 @@ pub struct Fixture {
     /// Sampling factors of the components.
     pub sampling: Vec<(usize, usize)>,
     pub progressive: bool,
-    /// One scan for all components, in sequential files.
-    pub interleaved: bool,
+    pub scans: Scans,
     /// MCUs between restart markers, 0 for none.
     pub interval: usize,
     pub seed: u64,
@@ -195,10 +203,17 @@ impl Fixture {
                 self.scan(&mut out, &components, &[one], (1, 30), (1, 0));
                 self.scan(&mut out, &components, &[one], (31, 63), (1, 0));
             }
-        } else if self.interleaved {
-            self.scan(&mut out, &components, &all, (0, 63), (0, 0));
         } else {
-            all.iter().for_each(|&one| self.scan(&mut out, &components, &[one], (0, 63), (0, 0)));
+            let groups: Vec<&[usize]> = match self.scans {
+                Scans::Interleaved => vec![&all],
+                Scans::Apart => all.chunks(1).collect(),
+                Scans::FirstApart => {
+                    let (first, others) = all.split_at(1);
+                    vec![first, others]
+                }
+            };
+            let groups = groups.into_iter().filter(|group| !group.is_empty());
+            groups.for_each(|group| self.scan(&mut out, &components, group, (0, 63), (0, 0)));
         }
         out.bytes.extend([0xFF, 0xD9]);
         Made { bytes: out.bytes, components }

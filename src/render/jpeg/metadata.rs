@@ -125,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_told_by_jfif_then_adobe_then_the_names_of_the_components() {
+        let of = |ids: &[u8], jfif, adobe| {
+            let components: Vec<Component> =
+                ids.iter().map(|&id| Component { id, h: 1, v: 1, tq: 0 }).collect();
+            color(&components, jfif, adobe)
+        };
+        assert_eq!(of(&[1], false, Some(0)), Color::Gray);
+        assert_eq!(of(b"RGB", false, None), Color::Rgb);
+        assert_eq!(of(b"RGB", true, None), Color::YCbCr);
+        assert_eq!(of(b"RGB", false, Some(1)), Color::YCbCr);
+        assert_eq!(of(&[1, 2, 3], false, Some(0)), Color::Rgb);
+        assert_eq!(of(&[1, 2, 3], true, Some(0)), Color::YCbCr);
+        assert_eq!(of(&[0, 1, 2], false, None), Color::YCbCr);
+        assert_eq!(of(&[1, 2, 3, 4], false, None), Color::Cmyk { inverted: false });
+        assert_eq!(of(&[1, 2, 3, 4], true, Some(0)), Color::Cmyk { inverted: true });
+        assert_eq!(of(&[1, 2, 3, 4], false, Some(2)), Color::Ycck { inverted: true });
+    }
+
+    #[test]
     fn orientation_is_read_in_both_byte_orders_and_only_when_it_makes_sense() {
         for big in [false, true] {
             assert_eq!(exif_orientation(&exif(big, 6)), Some(6));

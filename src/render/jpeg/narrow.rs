@@ -60,7 +60,7 @@ impl Narrow {
     }
 }
 
-pub(super) struct Blocks<'a, const N: usize> {
+struct Blocks<'a, const N: usize> {
     coefficients: &'a mut Coefficients,
     factors: &'a [(i16, i16); 16],
     rows: &'a mut [u8],

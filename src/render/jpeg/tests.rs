@@ -1,7 +1,7 @@
 //! The decoder as a whole, on files that [`super::fixture`] makes.
 
 use super::super::processor::portably;
-use super::fixture::{self, Fixture, Made};
+use super::fixture::{self, Fixture, Made, Scans};
 use super::markers::Markers;
 use super::scan::Scan;
 use super::*;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 fn fixtures() -> Vec<Fixture> {
     let mut fixtures = Vec::new();
-    let samplings: [&[(usize, usize)]; 9] = [
+    let samplings: [&[(usize, usize)]; 11] = [
         &[(1, 1)],
         &[(2, 2)],
         &[(1, 1), (1, 1), (1, 1)],
@@ -19,18 +19,22 @@ fn fixtures() -> Vec<Fixture> {
         &[(3, 1), (1, 1), (1, 1)],
         &[(1, 1), (2, 2), (1, 1)],
         &[(2, 2), (1, 1), (1, 1), (2, 2)],
+        // Ratios that are no whole numbers.
+        &[(3, 2), (2, 1), (1, 1)],
+        &[(2, 3), (1, 2), (1, 1)],
     ];
     for (nth, sampling) in samplings.iter().enumerate() {
-        for (kind, interval) in [(0, 0), (0, 3), (1, 0), (1, 5), (2, 0), (2, 2)] {
+        for (kind, interval) in [(0, 0), (0, 3), (1, 0), (1, 5), (2, 0), (2, 2), (3, 0), (3, 4)] {
             let (width, height) = [(61, 43), (200, 17), (1, 1), (16, 70)][(nth + kind + interval) % 4];
-            let (progressive, interleaved) = (kind == 2, kind == 0);
+            let progressive = kind == 2;
+            let scans = [Scans::Interleaved, Scans::Apart, Scans::Interleaved, Scans::FirstApart][kind];
             let seed = (nth * 100 + kind * 10 + interval) as u64;
             fixtures.push(Fixture {
                 width,
                 height,
                 sampling: sampling.to_vec(),
                 progressive,
-                interleaved,
+                scans,
                 interval,
                 seed,
             });
@@ -41,7 +45,8 @@ fn fixtures() -> Vec<Fixture> {
 
 fn small(progressive: bool, interval: usize) -> Made {
     let sampling = vec![(2, 2), (1, 1), (1, 1)];
-    Fixture { width: 50, height: 40, sampling, progressive, interleaved: true, interval, seed: 5 }.make()
+    Fixture { width: 50, height: 40, sampling, progressive, scans: Scans::Interleaved, interval, seed: 5 }
+        .make()
 }
 
 fn accepting() -> Limits {
@@ -167,7 +172,7 @@ fn tables_between_scans_are_for_those_that_follow() {
         height: 40,
         sampling,
         progressive: false,
-        interleaved: false,
+        scans: Scans::Apart,
         interval: 0,
         seed: 5,
     };
