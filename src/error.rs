@@ -163,6 +163,9 @@ pub enum Barrier {
 }
 
 impl Barrier {
+    pub const ALL: [Self; 5] =
+        [Self::Source, Self::SourceBucket, Self::Output, Self::Work, Self::Credentials];
+
     pub fn slug(self) -> &'static str {
         match self {
             Self::Source => "source",

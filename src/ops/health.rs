@@ -89,14 +89,8 @@ impl Health {
             let polls = self.polls();
             (polls.last_completed.elapsed(), polls.leaving)
         };
-        if polled > self.poll_limit && !leaving {
-            return Err(format!("no receive has come back for {} s", polled.as_secs()));
-        }
-        let ticked = self.keeper.last_tick().elapsed();
-        if ticked > self.tick_limit {
-            return Err(format!("no lease was looked at for {} s", ticked.as_secs()));
-        }
-        Ok(())
+        let polled = (!leaving).then_some(polled);
+        alive(polled, self.poll_limit, self.keeper.last_tick().elapsed(), self.tick_limit)
     }
 
     /// # Errors
@@ -106,5 +100,41 @@ impl Health {
         self.live()?;
         let poll = self.polls().trouble.clone();
         poll.or_else(|| self.barrier.get()).or_else(|| self.keeper.trouble()).map_or(Ok(()), Err)
+    }
+}
+
+/// By the time since the last receive, if one is to be expected, and since leases were looked at.
+fn alive(
+    polled: Option<Duration>,
+    poll_limit: Duration,
+    ticked: Duration,
+    tick_limit: Duration,
+) -> Result<(), String> {
+    if let Some(polled) = polled.filter(|polled| *polled > poll_limit) {
+        return Err(format!("no receive has come back for {} s", polled.as_secs()));
+    }
+    if ticked > tick_limit {
+        return Err(format!("no lease was looked at for {} s", ticked.as_secs()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alive;
+    use std::time::Duration;
+
+    #[test]
+    fn alive_is_who_receives_and_looks_at_leases() {
+        let seconds = Duration::from_secs;
+        let told = |polled: Option<u64>, ticked| {
+            alive(polled.map(seconds), seconds(45), seconds(ticked), seconds(30))
+        };
+        assert_eq!(told(Some(45), 30), Ok(()));
+        assert!(told(Some(46), 0).unwrap_err().contains("no receive has come back for 46 s"));
+        assert!(told(Some(0), 31).unwrap_err().contains("no lease was looked at for 31 s"));
+        // Whoever leaves receives nothing, but what it holds is held on to.
+        assert_eq!(told(None, 0), Ok(()));
+        assert!(told(None, 31).is_err());
     }
 }

@@ -8,6 +8,7 @@
 
 use super::emf::Emf;
 use super::history::rank;
+use crate::error::Barrier;
 use crate::job::Outcome;
 use crate::queue::Counts;
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
@@ -27,12 +28,15 @@ pub struct Metrics {
     rendering: Arc<Mutex<()>>,
     /// When the last messages ended, and the time that they took.
     recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
+    started: Instant,
     /// And what was told of the messages' counters so far.
     emf: Option<Arc<(Emf, Mutex<Counts>)>>,
 }
 
 /// OpenTelemetry's `messaging.system` for Amazon SQS.
 const SYSTEM: &str = "aws_sqs";
+/// Its `messaging.operation.name` for what the worker does with a message.
+const PROCESS: &str = "process";
 /// Samples wait one by one until they are put into their buckets: often enough, even if nobody ever asks.
 const SAMPLES_BETWEEN_UPKEEPS: u64 = 1024;
 
@@ -61,14 +65,13 @@ const RENDITION_BYTES: &str = "longshore_rendition_bytes";
 /// Bytes: thumbnails have thousands, sources millions.
 const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
 
-const HISTOGRAMS: [(&str, &str); 9] = [
+const HISTOGRAMS: [(&str, &str); 8] = [
     (PROCESS_SECONDS, "From the receipt of a message to the decision what becomes of it."),
     (OPERATION_SECONDS, "Calls of SQS, long polls included, by operation."),
     (STAGE_SECONDS, "Time of each stage of a picture, by rendition where each has its own."),
     (COMMAND_SECONDS, "Time of each stage of a row: fetch, run, store."),
     (LEASE_LAG_SECONDS, "How late leases were renewed."),
     (QUEUE_LAG_SECONDS, "From the sending of a message to its receipt here."),
-    (DRAIN_SECONDS, "From the signal to the last message let go."),
     (SOURCE_BYTES, "Bytes of the sources."),
     (RENDITION_BYTES, "Bytes of the renditions."),
 ];
@@ -76,11 +79,14 @@ const HISTOGRAMS: [(&str, &str); 9] = [
 const RECENT_SECONDS: &str = "longshore_recent_duration_seconds";
 const RECENT: &str = "Median and p99 of the time that messages took in the last five minutes.";
 const RECENT_WITHIN: Duration = Duration::from_secs(300);
+const RECENT_RATE: &str = "longshore_recent_messages_per_second";
+const RATE: &str = "Messages that came to an end a second, in the last minute.";
+const RATE_WITHIN: Duration = Duration::from_secs(60);
 /// More than these are enough to know the median of.
 const MOST_RECENT: usize = 4096;
 
 /// Name, help.
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 9] = [
     (CONSUMED, "Messages received, redeliveries while the job runs not counted."),
     ("longshore_messages_deleted_total", "Messages deleted after all their work was done."),
     (
@@ -92,6 +98,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ("longshore_messages_ownership_lost_total", "Messages whose receipt handle was not valid any more."),
     ("longshore_messages_redelivered_total", "Messages received again while their job ran."),
     (RECORDS, "Records of messages, by outcome and reason."),
+    (DEAD_LETTERS, "Copies stored in the dead-letter queue, by reason."),
 ];
 
 impl Default for Metrics {
@@ -114,8 +121,14 @@ impl Default for Metrics {
             "Tasks of the asynchronous runtime that are alive.".into(),
         );
         recorder.describe_gauge(RECENT_SECONDS.into(), None, RECENT.into());
+        recorder.describe_gauge(RECENT_RATE.into(), None, RATE.into());
         for (name, help) in HISTOGRAMS {
             recorder.describe_histogram(name.into(), None, help.into());
+        }
+        // From 0 on, so that the first is an increase.
+        for barrier in Barrier::ALL {
+            let labels = [("outcome", "blocked"), ("reason", barrier.slug())];
+            recorder.register_counter(&key(RECORDS, &labels), &METADATA).absolute(0);
         }
         Self {
             handle: recorder.handle(),
@@ -123,6 +136,7 @@ impl Default for Metrics {
             samples: Arc::default(),
             rendering: Arc::default(),
             recent: Arc::default(),
+            started: Instant::now(),
             emf: None,
         }
     }
@@ -196,7 +210,9 @@ impl Metrics {
 
     /// What becomes of a message is decided. `error`: why it is not done, if it is not.
     pub fn processed(&self, time: Duration, error: &str) {
-        self.time(PROCESS_SECONDS, &[("messaging_system", SYSTEM), ("error_type", error)], time);
+        let labels =
+            [("messaging_system", SYSTEM), ("messaging_operation_name", PROCESS), ("error_type", error)];
+        self.time(PROCESS_SECONDS, &labels, time);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == MOST_RECENT {
             recent.pop_front();
@@ -212,9 +228,11 @@ impl Metrics {
         self.time(OPERATION_SECONDS, &labels, time);
     }
 
-    /// The worker has let go of everything.
+    /// The worker has let go of everything. Nobody can ask any more: only CloudWatch is told.
     pub fn drained(&self, time: Duration) {
-        self.time(DRAIN_SECONDS, &[], time);
+        if let Some(emf) = &self.emf {
+            emf.0.sample(DRAIN_SECONDS, &[], time.as_secs_f64());
+        }
     }
 
     fn count_record(&self, outcome: &str, reason: &str) {
@@ -254,6 +272,9 @@ impl Metrics {
             emf.add(name, &labels, now.saturating_sub(before) as f64);
         }
         emf.sample(IN_FLIGHT, &[], in_flight as f64);
+        if let Some(tasks) = tasks() {
+            emf.sample(TASKS, &[], tasks);
+        }
         emf.flush();
     }
 
@@ -267,9 +288,8 @@ impl Metrics {
         }
         let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
         gauge.set(in_flight as f64);
-        if let Ok(runtime) = Handle::try_current() {
-            let gauge = self.recorder.register_gauge(&key(TASKS, &[]), &METADATA);
-            gauge.set(runtime.metrics().num_alive_tasks() as f64);
+        if let Some(tasks) = tasks() {
+            self.recorder.register_gauge(&key(TASKS, &[]), &METADATA).set(tasks);
         }
         self.tell_recent();
         self.handle.run_upkeep();
@@ -282,7 +302,9 @@ impl Metrics {
             recent.pop_front();
         }
         let mut times: Vec<Duration> = recent.iter().map(|(_, time)| *time).collect();
+        let rate = rate(&recent, self.started.elapsed());
         drop(recent);
+        self.recorder.register_gauge(&key(RECENT_RATE, &[]), &METADATA).set(rate);
         times.sort_unstable();
         for (name, q) in [("0.5", 0.5), ("0.99", 0.99)] {
             let gauge = self.recorder.register_gauge(&key(RECENT_SECONDS, &[("quantile", name)]), &METADATA);
@@ -292,21 +314,40 @@ impl Metrics {
     }
 }
 
-/// Name, a label, value.
-type Total = (&'static str, [(&'static str, &'static str); 1], u64);
+/// None outside of a runtime.
+fn tasks() -> Option<f64> {
+    Some(Handle::try_current().ok()?.metrics().num_alive_tasks() as f64)
+}
+
+/// Of what ended within the last minute, or since the worker began, or since the oldest that is remembered.
+fn rate(recent: &VecDeque<(Instant, Duration)>, uptime: Duration) -> f64 {
+    let within = recent.iter().rev().take_while(|(at, _)| at.elapsed() <= RATE_WITHIN).count();
+    let remembered = match recent.front() {
+        Some((oldest, _)) if within == MOST_RECENT => oldest.elapsed(),
+        _ => RATE_WITHIN,
+    };
+    within as f64 / remembered.min(uptime).as_secs_f64().max(1.0)
+}
+
+/// Name, labels, value.
+type Total = (&'static str, [(&'static str, &'static str); 2], u64);
 
 fn totals(counts: &Counts) -> [Total; 8] {
-    let [consumed, deleted, dead_lettered, retried, released, lost, redelivered, _] =
+    let [consumed, deleted, dead_lettered, retried, released, lost, redelivered, ..] =
         COUNTERS.map(|(name, _)| name);
+    // A label without a value is none.
+    let none = [("", ""); 2];
+    let because = |reason| [("reason", reason), ("", "")];
+    let received = [("messaging_system", SYSTEM), ("messaging_operation_name", "receive_message")];
     [
-        (consumed, [("messaging_system", SYSTEM)], counts.received),
-        (deleted, [("reason", "")], counts.deleted),
-        (dead_lettered, [("reason", "")], counts.dead_lettered),
-        (retried, [("reason", "")], counts.retried),
-        (released, [("reason", "not-begun")], counts.released_not_begun),
-        (released, [("reason", "cut-off")], counts.released_cut_off),
-        (lost, [("reason", "")], counts.ownership_lost),
-        (redelivered, [("reason", "")], counts.redelivered),
+        (consumed, received, counts.received),
+        (deleted, none, counts.deleted),
+        (dead_lettered, none, counts.dead_lettered),
+        (retried, none, counts.retried),
+        (released, because("not-begun"), counts.released_not_begun),
+        (released, because("cut-off"), counts.released_cut_off),
+        (lost, none, counts.ownership_lost),
+        (redelivered, none, counts.redelivered),
     ]
 }
 
@@ -337,8 +378,10 @@ mod tests {
             .collect();
         let counters = COUNTERS.iter().map(|(name, _)| *name);
         let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
-        let known =
-            counters.chain(histograms).chain([IN_FLIGHT, TASKS, DEAD_LETTERS, RECENT_SECONDS]).collect();
+        let known = counters
+            .chain(histograms)
+            .chain([IN_FLIGHT, TASKS, RECENT_SECONDS, RECENT_RATE, DRAIN_SECONDS])
+            .collect();
         assert_eq!(told, known);
     }
 
@@ -363,6 +406,38 @@ mod tests {
     }
 
     #[test]
+    fn the_rate_is_that_of_the_last_minute() {
+        let now = Instant::now();
+        let Some(long_ago) = now.checked_sub(Duration::from_secs(90)) else { return };
+        let mut recent: VecDeque<_> = [(long_ago, Duration::ZERO); 500].into();
+        recent.extend([(now, Duration::ZERO); 120]);
+        let near = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 0.1, "{found}");
+        near(rate(&recent, Duration::from_secs(600)), 2.0);
+        // A worker that began ten seconds ago.
+        near(rate(&[(now, Duration::ZERO); 120].into(), Duration::from_secs(10)), 12.0);
+        // More than are remembered: all of them ended within twenty seconds.
+        let twenty = now - Duration::from_secs(20);
+        near(rate(&vec![(twenty, Duration::ZERO); MOST_RECENT].into(), Duration::from_secs(600)), 204.8);
+        assert_eq!(rate(&VecDeque::new(), Duration::ZERO), 0.0);
+    }
+
+    /// An alarm on `increase` never sees the first of a series that is born with it.
+    #[test]
+    fn what_alarms_watch_is_told_before_it_happens() {
+        let readme = include_str!("../../README.md");
+        let alarms = readme.split("```promql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let alarms: Vec<&str> = alarms.lines().filter(|line| line.contains("> 0")).collect();
+        assert_eq!(alarms.len(), 3);
+        let text = Metrics::default().render(|| (Counts::default(), 0));
+        for alarm in alarms {
+            let series = alarm.split('(').nth(1).and_then(|rest| rest.split('[').next()).unwrap();
+            let (name, labels) = series.trim_end_matches('}').split_once('{').unwrap_or((series, ""));
+            let born = |l: &str| l.starts_with(name) && l.contains(labels) && l.ends_with(" 0");
+            assert!(text.lines().any(born), "{series} in\n{text}");
+        }
+    }
+
+    #[test]
     fn counters_are_told_with_their_labels_and_histograms_with_buckets() {
         let metrics = Metrics::default();
         metrics.record(&Outcome::Ignored(Noise::TestEvent));
@@ -372,7 +447,8 @@ mod tests {
         let text = metrics.render(|| (counts, 2));
         for line in [
             r#"longshore_records_total{outcome="ignored",reason="test-event"} 1"#,
-            r#"messaging_client_consumed_messages_total{messaging_system="aws_sqs"} 10"#,
+            r#"messaging_client_consumed_messages_total{messaging_system="aws_sqs",messaging_operation_name="receive_message"} 10"#,
+            r#"longshore_records_total{outcome="blocked",reason="output"} 0"#,
             r#"longshore_messages_released_total{reason="not-begun"} 3"#,
             r#"longshore_messages_released_total{reason="cut-off"} 0"#,
             "longshore_messages_in_flight 2",
@@ -381,5 +457,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn every_metric_has_a_help() {
+        let metrics = Metrics::default();
+        metrics.dead_lettered("truncated");
+        metrics.processed(Duration::from_millis(1), "");
+        let text = metrics.render(|| (Counts::default(), 0));
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        for name in kinds.map(|kind| kind.split(' ').next().unwrap()) {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} in\n{text}");
+        }
+        let processed = r#"messaging_process_duration_seconds_count{messaging_system="aws_sqs",messaging_operation_name="process"} 1"#;
+        assert!(text.lines().any(|l| l == processed), "{text}");
     }
 }

@@ -69,7 +69,9 @@ pub struct Batch {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    id: String,
+    pub id: String,
+    /// Of the trace that the message belongs to, if it is known.
+    pub trace_id: Option<String>,
     generation: u64,
     receipt: String,
 }
@@ -78,6 +80,7 @@ pub struct Ticket {
 struct Held {
     generation: u64,
     receipt: String,
+    trace_id: Option<String>,
     received_at: Instant,
     renew_at: Instant,
     /// As far as we know: from then on others may have it.
@@ -141,6 +144,7 @@ impl Book {
         let held = Held {
             generation: self.generations,
             receipt: message.receipt.clone(),
+            trace_id: message.trace_id(),
             received_at: message.received_at,
             renew_at,
             hidden_until: message.received_at + self.timing.visibility,
@@ -155,6 +159,13 @@ impl Book {
         }
         self.counts.received += 1;
         Some(self.generations)
+    }
+
+    /// What is done for it belongs to this trace.
+    pub fn trace(&mut self, id: &str, generation: u64, trace_id: String) {
+        if let Some(held) = self.held.get_mut(id).filter(|held| held.generation == generation) {
+            held.trace_id = Some(trace_id);
+        }
     }
 
     pub fn is_lost(&self, id: &str, generation: u64) -> bool {
@@ -268,7 +279,12 @@ impl Book {
         for (action, id) in ready {
             let held = self.held.get_mut(&id).expect("listed a moment ago, under the same lock");
             held.busy = true;
-            let ticket = Ticket { id, generation: held.generation, receipt: held.receipt.clone() };
+            let ticket = Ticket {
+                id,
+                trace_id: held.trace_id.clone(),
+                generation: held.generation,
+                receipt: held.receipt.clone(),
+            };
             let visibility = match held.settlement() {
                 Some(Settlement::Retry(delay)) => delay.min(held.hidden_for_at_most(now)),
                 Some(Settlement::Release(_)) => Duration::ZERO,

@@ -10,8 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
-use tracing::{debug, warn};
+use tokio::sync::{Notify, Semaphore, watch};
+use tracing::warn;
 
 pub use super::book::{Cause, Settlement};
 
@@ -72,6 +72,8 @@ struct Shared {
 /// Takes every message that is received, and is the only one that talks to SQS about it after.
 pub struct Keeper {
     shared: Arc<Shared>,
+    /// Closed when the thread has ended.
+    alive: watch::Receiver<()>,
 }
 
 impl Keeper {
@@ -98,10 +100,19 @@ impl Keeper {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("leases".into())
-            .spawn(move || runtime.block_on(run(&thread, &queue, visibility, &metrics)))?;
-        Ok(Self { shared })
+        let (life, alive) = watch::channel(());
+        std::thread::Builder::new().name("leases".into()).spawn(move || {
+            let _life = life;
+            runtime.block_on(run(&thread, &queue, visibility, &metrics));
+        })?;
+        Ok(Self { shared, alive })
+    }
+
+    /// Ends when the thread has ended, which it does only by a panic as long as this value lives: no lease is
+    /// renewed any more, and no message is let go of.
+    pub async fn ended(&self) {
+        // Nothing is ever sent.
+        let _ = self.alive.clone().changed().await;
     }
 
     /// Holds a message until its lease is settled or dropped. None: its job runs already.
@@ -204,6 +215,13 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// What is done for its message belongs to this trace.
+    pub fn trace(&self, trace_id: Option<String>) {
+        if let Some(trace_id) = trace_id {
+            self.shared.book().trace(&self.id, self.generation, trace_id);
+        }
+    }
+
     /// The message is not ours any more: finishing its job does no harm and no good.
     pub fn is_lost(&self) -> bool {
         self.shared.book().is_lost(&self.id, self.generation)
@@ -323,8 +341,11 @@ fn record(shared: &Shared, (batch, started, results): Done) {
     for (ticket, result) in batch.tickets.iter().zip(&results) {
         match result {
             Ok(()) => {}
-            Err(EntryError::OwnershipLost(why)) => warn!("cannot {what}: it is not ours any more: {why}"),
-            Err(EntryError::Transient(why)) => debug!("cannot {what}, trying again: {why}"),
+            Err(EntryError::OwnershipLost(why)) => {
+                let (message_id, trace_id) = (&ticket.id, ticket.trace_id.as_deref());
+                warn!(message_id, trace_id, "cannot {what}: it is not ours any more: {why}");
+            }
+            Err(EntryError::Transient(_)) => {}
         }
         book.complete(batch.action, ticket, result, started, now);
     }
@@ -332,13 +353,23 @@ fn record(shared: &Shared, (batch, started, results): Done) {
     if batch.action != Action::Renew {
         note_refusal(shared, what, &results);
     }
-    let failed =
-        results.iter().filter_map(|r| r.as_ref().err()).find(|e| matches!(e, EntryError::Transient(_)));
-    if let Some(EntryError::Transient(why)) = failed {
-        let (failed, of) = (results.iter().filter(|r| r.is_err()).count(), results.len());
-        warn!("cannot {what} ({failed} of {of}), trying again: {why}");
-    }
+    tell_failed(&batch, what, &results);
     shared.changed.notify_waiters();
+}
+
+/// One line for a batch, as mostly all of it fails alike; each message by its id, and by its trace if it has one.
+fn tell_failed(batch: &Batch, what: &str, results: &[Result<(), EntryError>]) {
+    let (mut messages, mut traces, mut last) = (Vec::new(), Vec::new(), None);
+    for (ticket, result) in batch.tickets.iter().zip(results) {
+        let Err(EntryError::Transient(why)) = result else { continue };
+        messages.push(ticket.id.as_str());
+        traces.extend(ticket.trace_id.as_deref());
+        last = Some(why);
+    }
+    let Some(why) = last else { return };
+    let (failed, of) = (messages.len(), results.len());
+    let trace_id = (!traces.is_empty()).then(|| traces.join(" "));
+    warn!(message_id = messages.join(" "), trace_id, "cannot {what} ({failed} of {of}), trying again: {why}");
 }
 
 /// So many batches in a row are no accident.

@@ -8,7 +8,10 @@ use super::{DeadLetters, sqs};
 use crate::aws::{self, Clients};
 use crate::error::Error;
 use crate::event::{Event, Record};
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute, QueueAttributeName};
+use aws_sdk_sqs::types::{
+    ListMessageMoveTasksResultEntry as MoveTask, Message, MessageSystemAttributeName as Attribute,
+    QueueAttributeName,
+};
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,14 +53,28 @@ pub struct Tally {
     pub dropped: u64,
     /// Left here because a call failed.
     pub failed: u64,
+    /// It was stopped before the last letter.
+    pub cut_short: bool,
+}
+
+/// SQS moves all letters, whoever began it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    handle: String,
+    /// It was under way already.
+    pub adopted: bool,
 }
 
 /// How far SQS is with moving all letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MoveState {
     pub moved: u64,
+    /// How many there were when it began.
+    pub to_move: u64,
     /// `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
     pub status: String,
+    /// Why it failed, if it did.
+    pub why: Option<String>,
     pub is_over: bool,
 }
 
@@ -111,43 +128,61 @@ impl Letters {
         Ok((number(&visible), number(&hidden)))
     }
 
-    /// Has SQS move all letters back to the queue. None: this SQS cannot.
+    /// Has SQS move all letters back to the queue, or joins the move that is under way. None: this SQS cannot, and
+    /// moves nothing.
     ///
     /// # Errors
     ///
-    /// SQS refuses.
-    pub async fn start_move(&self) -> Result<Option<String>, Error> {
+    /// SQS refuses, or does not say whether it moves letters already.
+    pub async fn start_move(&self) -> Result<Option<Move>, Error> {
         let (from, to) = (self.arn(&self.dlq.url).await?, self.arn(&self.queue.url).await?);
-        let start = self.clients.send.start_message_move_task().source_arn(from).destination_arn(to);
+        // First of all: what an earlier run began goes on without it, and must not be raced.
+        let Some(tasks) = self.moves(&from).await? else { return Ok(None) };
+        if let Some(under_way) = under_way(&tasks) {
+            return Ok(Some(under_way));
+        }
+        let start = self.clients.send.start_message_move_task().source_arn(&from).destination_arn(to);
         match start.send().await {
             // The handle is given for tasks under way only; one that is over already has none.
-            Ok(answer) => Ok(Some(answer.task_handle.unwrap_or_default())),
-            Err(e) if aws::code(&e).is_some_and(|c| c.contains("UnsupportedOperation")) => Ok(None),
-            Err(e) if e.raw_response().is_some_and(|r| r.status().as_u16() >= 500) => Ok(None),
+            Ok(answer) => Ok(Some(Move { handle: answer.task_handle.unwrap_or_default(), adopted: false })),
+            // Somebody was a moment faster; or it cannot be done here.
+            Err(e) if aws::code(&e).is_some_and(|c| c.contains("UnsupportedOperation")) => {
+                Ok(self.moves(&from).await?.as_deref().and_then(under_way))
+            }
             Err(e) => Err(self.failed("move all of", "sqs:StartMessageMoveTask", &aws::explain(&e))),
         }
     }
 
-    /// How far the newest move is.
+    /// How far a move is.
     ///
     /// # Errors
     ///
     /// SQS did not say.
-    pub async fn move_state(&self, task: &str) -> Result<MoveState, Error> {
+    pub async fn move_state(&self, task: &Move) -> Result<MoveState, Error> {
         let from = self.arn(&self.dlq.url).await?;
-        let answer =
-            self.clients.send.list_message_move_tasks().source_arn(from).max_results(10).send().await;
-        let answer =
-            answer.map_err(|e| self.failed("ask about", "sqs:ListMessageMoveTasks", &aws::explain(&e)))?;
-        let tasks = answer.results.unwrap_or_default();
+        let tasks = self.moves(&from).await?.unwrap_or_default();
         // Newest first; one that is over has lost its handle.
-        let of_ours = tasks.iter().find(|t| t.task_handle.as_deref() == Some(task)).or(tasks.first());
-        let status = of_ours.and_then(|t| t.status.clone()).unwrap_or_else(|| "COMPLETED".into());
+        let ours = tasks.iter().find(|t| t.task_handle.as_ref() == Some(&task.handle)).or(tasks.first());
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        let status = ours.and_then(|t| t.status.clone()).unwrap_or_else(|| "COMPLETED".into());
         Ok(MoveState {
-            moved: of_ours.map_or(0, |t| u64::try_from(t.approximate_number_of_messages_moved).unwrap_or(0)),
+            moved: ours.map_or(0, |t| number(t.approximate_number_of_messages_moved)),
+            to_move: ours.and_then(|t| t.approximate_number_of_messages_to_move).map_or(0, number),
             is_over: !matches!(status.as_str(), "RUNNING" | "CANCELLING"),
+            why: ours.and_then(|t| t.failure_reason.clone()),
             status,
         })
+    }
+
+    /// The last moves of the dead-letter queue, newest first. None: this SQS knows none.
+    async fn moves(&self, from: &str) -> Result<Option<Vec<MoveTask>>, Error> {
+        let answer =
+            self.clients.send.list_message_move_tasks().source_arn(from).max_results(10).send().await;
+        match answer {
+            Ok(answer) => Ok(Some(answer.results.unwrap_or_default())),
+            Err(e) if is_unknown(aws::code(&e), e.raw_response().map(|r| r.status().as_u16())) => Ok(None),
+            Err(e) => Err(self.failed("ask about", "sqs:ListMessageMoveTasks", &aws::explain(&e))),
+        }
     }
 
     async fn arn(&self, url: &str) -> Result<String, Error> {
@@ -218,6 +253,7 @@ impl Letters {
             tally.dropped += self.delete(&drop, kept, &mut tally.failed).await;
         }
         tally.seen = seen.len() as u64;
+        tally.cut_short = empty < EMPTY_ANSWERS;
         Ok(tally)
     }
 
@@ -302,6 +338,20 @@ impl Letters {
     }
 }
 
+fn under_way(tasks: &[MoveTask]) -> Option<Move> {
+    let running = tasks.iter().find(|t| matches!(t.status.as_deref(), Some("RUNNING" | "CANCELLING")))?;
+    Some(Move { handle: running.task_handle.clone().unwrap_or_default(), adopted: true })
+}
+
+/// Whether an SQS does not have this call at all: it says so by name, or breaks without a word of AWS's.
+fn is_unknown(code: Option<&str>, status: Option<u16>) -> bool {
+    const NAMES: [&str; 4] = ["UnknownOperation", "InvalidAction", "NotImplemented", "UnsupportedOperation"];
+    match code {
+        Some(code) => NAMES.iter().any(|name| code.contains(name)),
+        None => matches!(status, Some(404 | 500 | 501)),
+    }
+}
+
 fn read(message: Message) -> Letter {
     let attributes = message.message_attributes.unwrap_or_default();
     let text = |name: &str| attributes.get(name).and_then(|a| a.string_value()).map(str::to_owned);
@@ -330,5 +380,27 @@ fn objects(body: &str) -> Vec<String> {
         Ok(Event::Records(records)) => records.iter().filter_map(place).collect(),
         Ok(Event::Row(ticket)) => vec![format!("{}/{}", ticket.job, ticket.row)],
         Ok(Event::Noise(_)) | Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sqs_in_trouble_is_not_one_that_cannot_move_letters() {
+        for code in ["com.amazon.coral.service#UnknownOperationException", "InvalidAction"] {
+            assert!(is_unknown(Some(code), Some(400)), "{code}");
+        }
+        assert!(is_unknown(None, Some(501)));
+        for (code, status) in [
+            (Some("InternalFailure"), Some(500)),
+            (Some("ServiceUnavailable"), Some(503)),
+            (Some("AccessDenied"), Some(403)),
+            (None, Some(503)),
+            (None, None),
+        ] {
+            assert!(!is_unknown(code, status), "{code:?} {status:?}");
+        }
     }
 }

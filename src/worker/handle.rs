@@ -96,6 +96,8 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
 pub async fn handle(handler: &Handler, mut message: Message, job: Job, lease: Lease, pass: Pass) {
     let trace = traces::message(&mut message, &handler.queue_url);
+    // It may have been made only now.
+    lease.trace(message.trace_id());
     let span = info_span!(
         "message",
         message_id = message.id,
@@ -191,7 +193,7 @@ async fn pixels_idle(handler: &Handler) {
 async fn attempt(handler: &Handler, message: &Message, job: &Job, lease: &Lease, repeated: bool) -> Ended {
     match job {
         Job::Renditions(records) if handler.renditions => {
-            attempt_in_time(handler, message, records.clone(), repeated).await
+            attempt_in_time(handler, message, records, repeated).await
         }
         Job::Command(ticket) if handler.commands.is_some() => {
             row::attempt(handler, message, lease, ticket).await
@@ -219,12 +221,7 @@ fn not_served(kind: &str) -> Ended {
     Ended::Retry
 }
 
-async fn attempt_in_time(
-    handler: &Handler,
-    message: &Message,
-    records: Vec<Record>,
-    repeated: bool,
-) -> Ended {
+async fn attempt_in_time(handler: &Handler, message: &Message, records: &[Record], repeated: bool) -> Ended {
     let limit = handler.max_job_time;
     let attempt = attempt_records(handler, message, records, repeated);
     tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
@@ -234,20 +231,15 @@ async fn attempt_in_time(
 }
 
 /// Attempts every record: one that fails takes nothing from its neighbours.
-async fn attempt_records(
-    handler: &Handler,
-    message: &Message,
-    records: Vec<Record>,
-    repeated: bool,
-) -> Ended {
+async fn attempt_records(handler: &Handler, message: &Message, records: &[Record], repeated: bool) -> Ended {
     let mut rejected: Vec<(Value, Rejection)> = Vec::new();
     let mut retry = false;
     let mut blocked = None;
     for Record { meaning, json } in records {
         let source = meaning.created().map(|c| Source { bucket: c.bucket.clone(), key: c.key.clone() });
         let source = source.unwrap_or_default();
-        match attempt_record(handler, message, meaning, repeated).await {
-            Outcome::Rejected(rejection) => rejected.push((json, rejection)),
+        match attempt_record(handler, message, meaning.clone(), repeated).await {
+            Outcome::Rejected(rejection) => rejected.push((json.clone(), rejection)),
             Outcome::Retry(_) => retry = true,
             Outcome::Left => return Ended::Left,
             Outcome::Blocked(barrier, why) => blocked = Some(Ended::Blocked { barrier, source, why }),

@@ -63,6 +63,11 @@ pub enum Broken {
     #[error("a task of the worker panicked: {0}")]
     Panicked(String),
     #[error(
+        "the thread that keeps the leases panicked: stopping, as nothing would be renewed; messages in work show \
+         again when their visibility timeout ends"
+    )]
+    NoLeases,
+    #[error(
         "no receive was answered {DEAD_POLLS} times in a row: stopping, as a new process may have better luck"
     )]
     DeadPolls,
@@ -150,7 +155,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// A task panicked. What it held has been handed back.
+    /// A task panicked, and what it held has been handed back; or the worker cannot go on, and why.
     pub async fn run(mut self) -> Result<Farewell, Broken> {
         let mut jobs = JoinSet::new();
         let handler = Arc::clone(&self.handler);
@@ -159,12 +164,23 @@ impl Worker {
                 commands.reap().await;
             }
         });
-        let panicked = self.receive_and_run(&mut jobs).await.err();
-        self.drain(&mut jobs).await;
+        let keeper = Arc::clone(&self.keeper);
+        let broken = tokio::select! {
+            ended = self.receive_and_run(&mut jobs) => ended.err(),
+            () = keeper.ended() => Some(Broken::NoLeases),
+        };
+        match broken {
+            // Nobody is left to tell the queue.
+            Some(Broken::NoLeases) => {
+                jobs.shutdown().await;
+                self.shutdown.advance(Phase::Leaving);
+            }
+            _ => self.drain(&mut jobs).await,
+        }
         reaper.abort();
         let _ = reaper.await;
         let farewell = Farewell { counts: self.keeper.counts(), still_held: self.keeper.in_flight() };
-        panicked.map_or(Ok(farewell), Err)
+        broken.map_or(Ok(farewell), Err)
     }
 
     async fn receive_and_run(&mut self, jobs: &mut JoinSet<()>) -> Result<(), Broken> {
