@@ -101,8 +101,8 @@ async fn visible() -> Vec<Figure> {
         met: found <= Duration::from_secs(1),
     };
     vec![
-        figure("SIGTERM: jobs given back are visible to others after, p99", held),
-        figure("SIGTERM: what a parked poll brings is visible to others after, p99", parked),
+        figure("SIGTERM twice: jobs given back are visible to others, after the second signal, p99", held),
+        figure("SIGTERM: what a parked poll still brings is visible to others after, p99", parked),
     ]
 }
 

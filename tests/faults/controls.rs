@@ -121,6 +121,8 @@ async fn an_end_with_full_hands_is_noticed() {
 
     // The next life takes one more, long after it was told to stop, and keeps it.
     rogue.proxy.next_life();
+    // What comes over a connection belongs to the life that opened it.
+    let client = crate::common::connect(rogue.proxy.endpoint.clone(), None).sqs;
     rogue.terminate();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     take(&scenario, &client).await;

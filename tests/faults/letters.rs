@@ -67,6 +67,7 @@ async fn traces_go_on_in_the_log_and_in_dead_letters() {
     let good = scenario.put("good.jpg").await;
     traced(&bad).await;
     traced(&good).await;
+    worker.proxy.fault(on([Operation::Delete]).nth(..=1), Fault::Refuse(500, "InternalError"));
     worker.started().await;
     let log = scenario.log.clone();
     scenario.finish().await;
@@ -76,6 +77,12 @@ async fn traces_go_on_in_the_log_and_in_dead_letters() {
     let lines = worker.lines();
     let linked = |key: &str| lines.iter().any(|l| l.contains(key) && l.contains(TRACE));
     assert!(linked("bad.jpg") && linked("good.jpg"), "{}", worker.tail());
+    // So do the lines of the thread that holds leases.
+    let refused = lines.iter().find(|l| l.contains("cannot delete a message")).expect("a line about it");
+    assert!(
+        refused.contains("5759e988bd862e3fe1be46a994272793") && refused.contains("message_id"),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,9 @@ where
     assert!(tries >= 2, "it tries again");
     let most = usize::try_from(lasting(30).as_secs()).unwrap();
     assert!(tries <= most, "{tries} tries in {most} s");
+    // And on the wire, as far as anything comes so far.
+    let receives = scenario.log.count(|e| e.call.operation == Operation::Receive);
+    assert!(receives <= most, "{receives} receives in {most} s");
     assert_eq!(scenario.depth().await, (5, 0));
     let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
     eventually("word that it is not ready", Duration::from_secs(10), unready).await;
@@ -98,7 +101,10 @@ async fn certificate_expired() {
     };
     let end = async |worker: Arc<Worker>| {
         assert!(worker.count_lines("certificate") >= 2, "the log says why:\n{}", worker.tail());
-        tls.get().unwrap().renew();
+        let tls = tls.get().unwrap();
+        let (tries, most) = (tls.connections(), usize::try_from(lasting(30).as_secs()).unwrap());
+        assert!((2..=most).contains(&tries), "{tries} connections in {most} s");
+        tls.renew();
     };
     outage(begin, end).await;
 }

@@ -41,21 +41,59 @@ async fn scale_in_protection() {
     scenario.finish().await;
 }
 
+const FAILURES: [Protection; 8] = [
+    Protection::DeploymentBlocked,
+    Protection::TaskNotValid,
+    Protection::GatewayTimeout,
+    Protection::Throttled,
+    Protection::Denied,
+    Protection::Hangs,
+    Protection::Garbage,
+    Protection::Endless,
+];
+
+/// What work may be delayed by.
+const MOST: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_that_fails_once_it_was_granted() {
+    for behaviour in FAILURES {
+        let scenario = Scenario::new().await;
+        let agent = Agent::start().await;
+        let worker = scenario.worker("w").await;
+        worker.with_shim().set("ECS_AGENT_URI", &agent.uri).set("LONGSHORE_MAX_JOB_TIME", "60s");
+        worker.set("LONGSHORE_TASK_PROTECTION", "auto");
+        let slow = worker.proxy.fault(on([Operation::GetObject]), Fault::Delay(Duration::from_secs(8)));
+        scenario.upload("held.jpg").await;
+        worker.started().await;
+        scenario.until("a job", PATIENCE, || slow.applied() == 1).await;
+        assert!(agent.asked().iter().any(|asked| asked.enabled), "protection is granted");
+
+        // When it is renewed, with a job running.
+        agent.protection(behaviour);
+        worker.shim.monotonic(Offset::Ahead(Duration::from_secs(75)));
+        let asked = agent.asked().len();
+        scenario.until("a renewal", PATIENCE, || agent.asked().len() > asked).await;
+        let begun =
+            |key: &str| scenario.log.find(|e| e.call.operation == Operation::GetObject && e.call.key == key);
+        for key in ["beside.jpg", "after.jpg"] {
+            let sent = scenario.log.now();
+            scenario.upload(key).await;
+            scenario.until("the next job", PATIENCE, || begun(key).is_some()).await;
+            let waited = begun(key).expect("it has begun").at.saturating_sub(sent);
+            assert!(waited <= MOST, "{behaviour:?}: {key} was delayed by {waited:?}");
+            // And when it is to be dropped, with nothing to do.
+            slow.end();
+            scenario.until_empty(PATIENCE).await;
+        }
+        scenario.finish().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_that_fails_in_every_way() {
-    let behaviours = [
-        Some(Protection::DeploymentBlocked),
-        Some(Protection::TaskNotValid),
-        Some(Protection::GatewayTimeout),
-        Some(Protection::Throttled),
-        Some(Protection::Denied),
-        Some(Protection::Hangs),
-        Some(Protection::Garbage),
-        Some(Protection::Endless),
-        // Nobody listens.
-        None,
-    ];
-    for behaviour in behaviours {
+    // None: nobody listens.
+    for behaviour in FAILURES.map(Some).into_iter().chain([None]) {
         let scenario = Scenario::new().await;
         let agent = Agent::start().await;
         let worker = scenario.worker("w").await;
@@ -69,7 +107,7 @@ async fn protection_that_fails_in_every_way() {
         let started = scenario.log.now();
         scenario.until("a receive", PATIENCE, || first_receive(&scenario).is_some()).await;
         let waited = first_receive(&scenario).unwrap().saturating_sub(started);
-        assert!(waited <= Duration::from_millis(2300), "{behaviour:?}: work was delayed by {waited:?}");
+        assert!(waited <= MOST, "{behaviour:?}: work was delayed by {waited:?}");
         scenario.until_empty(PATIENCE).await;
         // Nor is every receive delayed again.
         let sent = scenario.log.now();

@@ -231,7 +231,7 @@ fn failures_are_paced(exchanges: &[Exchange], terms: &Terms) -> Vec<String> {
     for (kind, lists) in [("polls", polls), ("calls", calls)] {
         for ((worker, life), times) in lists {
             let places = terms.concurrency.get(&worker).copied().unwrap_or(1);
-            let most = if kind == "polls" { 6 } else { 20 + 40 * places };
+            let most = if kind == "polls" { 5 } else { 20 + 40 * places };
             let window = Duration::from_secs(5);
             let busiest =
                 (0..times.len()).map(|n| (times.partition_point(|t| *t < times[n] + window) - n, times[n]));

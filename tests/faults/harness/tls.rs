@@ -4,6 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,7 @@ pub struct Tls {
     authority: Authority,
     folder: TempDir,
     shown: watch::Sender<Arc<ServerConfig>>,
+    accepted: Arc<AtomicUsize>,
     _connections: JoinSet<()>,
 }
 
@@ -35,12 +37,15 @@ impl Tls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let (shown, now) = watch::channel(certificate(&authority, 2020));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 tokio::select! {
                     Ok((outside, _)) = listener.accept() => {
+                        count.fetch_add(1, Ordering::SeqCst);
                         let acceptor = TlsAcceptor::from(Arc::clone(&now.borrow()));
                         open.spawn(async move {
                             // A client that does not trust it leaves here.
@@ -53,12 +58,17 @@ impl Tls {
                 }
             }
         });
-        Self { endpoint, authority, folder, shown, _connections: connections }
+        Self { endpoint, authority, folder, shown, accepted, _connections: connections }
     }
 
     /// The certificates that a client has to trust, as a file of PEM blocks.
     pub fn authorities(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// How often somebody has connected, trusting it or not.
+    pub fn connections(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// From the next connection on.

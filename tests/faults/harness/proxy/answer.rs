@@ -50,6 +50,13 @@ pub fn head(call: &Call, status: u16) -> Response<Bytes> {
     response.body(Bytes::new()).expect("these headers are plain ASCII")
 }
 
+/// S3 does not send on whoever asks in another region, but says where to.
+pub fn elsewhere(call: &Call, region: &str) -> Response<Bytes> {
+    let mut response = head(call, 301);
+    response.headers_mut().insert("x-amz-bucket-region", region.parse().expect("a region is plain ASCII"));
+    response
+}
+
 /// Takes some entries out of a batch request. None if all are taken out.
 pub fn without(request: &Value, taken: impl Fn(usize) -> bool) -> Option<Value> {
     let mut kept = request.clone();

@@ -45,6 +45,8 @@ pub struct Call {
     pub key: String,
     pub entries: Vec<Entry>,
     pub headers: HeaderMap,
+    /// That the request was signed for.
+    pub region: String,
     /// The body of SQS requests.
     pub json: Value,
     pub bytes: usize,
@@ -60,10 +62,13 @@ impl Call {
         };
         // A long run keeps hundreds of thousands of calls: only what somebody looks at stays.
         let kept = |name: &str| {
-            name.starts_with("x-amz-meta-") || matches!(name, "if-match" | "if-none-match" | "x-amz-date")
+            name.starts_with("x-amz-meta-")
+                || matches!(name, "if-match" | "if-none-match" | "x-amz-date" | "x-amz-request-payer")
         };
         let headers = parts.headers.iter().filter(|(name, _)| kept(name.as_str()));
         call.headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // `Credential=KEY/DATE/REGION/SERVICE/aws4_request, …`
+        call.region = header("authorization").split('/').nth(2).unwrap_or_default().to_owned();
         call.bytes = body.len();
         call
     }
@@ -90,7 +95,16 @@ impl Call {
         };
         let url = json["QueueUrl"].as_str().or(json["QueueName"].as_str()).unwrap_or_default();
         let target = url.rsplit('/').next().unwrap_or_default().to_owned();
-        Self { operation, target, key: String::new(), entries, headers: HeaderMap::new(), json, bytes: 0 }
+        Self {
+            operation,
+            target,
+            key: String::new(),
+            entries,
+            headers: HeaderMap::new(),
+            region: String::new(),
+            json,
+            bytes: 0,
+        }
     }
 
     /// Path style: `/bucket/key`.
@@ -117,6 +131,7 @@ impl Call {
             key: decoded,
             entries: Vec::new(),
             headers: HeaderMap::new(),
+            region: String::new(),
             json: Value::Null,
             bytes: 0,
         }

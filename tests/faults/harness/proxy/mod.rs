@@ -142,10 +142,12 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>) {
                 let socket = Socket::new(stream);
                 let resets = socket.resets();
                 let inner = Arc::clone(&inner);
+                // Not that of the moment when a request is read: its sender may have been killed and started again.
+                let life = inner.life.load(Ordering::SeqCst);
                 connections.spawn(async move {
                     let service = service_fn(move |request| {
                         let (inner, resets) = (Arc::clone(&inner), Arc::clone(&resets));
-                        async move { serve(&inner, request, &resets).await }
+                        async move { serve(&inner, life, request, &resets).await }
                     });
                     let connection = hyper::server::conn::http1::Builder::new()
                         .timer(TokioTimer::new())
@@ -166,13 +168,14 @@ pub struct Abort;
 
 async fn serve(
     inner: &Arc<Inner>,
+    life: u64,
     request: Request<Incoming>,
     resets: &AtomicBool,
 ) -> Result<Response<Reply>, Abort> {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map_err(|_| Abort)?.to_bytes();
     let call = Call::read(&parts, &bytes);
-    let number = inner.log.begin(&inner.name, inner.life.load(Ordering::SeqCst), call.clone());
+    let number = inner.log.begin(&inner.name, life, call.clone());
     // Notes when the client leaves before it has the whole reply.
     let witness = Witness::new(inner.log.clone(), number);
     let fault = inner.skewed(&call).or_else(|| inner.rules.pick(&call));
@@ -198,6 +201,7 @@ async fn serve(
         Some(Fault::RefuseSaying(status, code, message)) => {
             answer::error_saying(&call, *status, code, message)
         }
+        Some(Fault::Elsewhere(region)) => answer::elsewhere(&call, region),
         Some(Fault::Endless(status)) => answer::head(&call, *status),
         _ => {
             let inner = Arc::clone(inner);

@@ -18,6 +18,8 @@ pub enum Fault {
     Refuse(u16, &'static str),
     /// The same with a message of its own.
     RefuseSaying(u16, &'static str, &'static str),
+    /// The bucket is in this region, as S3 says of one that is asked for in another. Nothing takes effect.
+    Elsewhere(&'static str),
     /// An answer of this status that never ends. Nothing takes effect.
     Endless(u16),
     /// The reply's body ends after so many bytes, though more were promised.
@@ -59,6 +61,7 @@ impl Fault {
             Self::AckLost => "reply lost".into(),
             Self::Refuse(status, code) => format!("refuse {status} {code}"),
             Self::RefuseSaying(status, code, message) => format!("refuse {status} {code}: {message}"),
+            Self::Elsewhere(region) => format!("elsewhere: {region}"),
             Self::Endless(status) => format!("endless {status}"),
             Self::Truncate(at) => format!("truncate at {at}"),
             Self::Flip(at) => format!("flip at {at}"),
