@@ -1,17 +1,14 @@
 //! Where jobs are kept, and how to reach it.
 
 use super::values::{Reader, present};
-use super::work::{check_bucket, optional_url, queue_url, region};
+use super::work::{QueueConfig, check_bucket, optional_url, queue_url, region};
 use crate::cli::WorkArgs;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobsConfig {
     pub work_bucket: String,
-    /// Empty where none is needed.
-    pub queue_url: String,
-    pub region: Option<String>,
-    pub endpoint_url: Option<String>,
-    pub profile: Option<String>,
+    /// Its URL is empty where none is needed.
+    pub queue: QueueConfig,
 }
 
 /// Whether a command sends to the queue.
@@ -29,13 +26,16 @@ impl JobsConfig {
         let mut reader = Reader::default();
         let config = Self {
             work_bucket: self::work_bucket(&mut reader, work_bucket),
-            queue_url: match sends {
-                Sends::Yes => queue_url(&mut reader, work),
-                Sends::No => String::new(),
+            queue: QueueConfig {
+                queue_url: match sends {
+                    Sends::Yes => queue_url(&mut reader, work),
+                    Sends::No => String::new(),
+                },
+                dlq_url: None,
+                region: region(&mut reader, work),
+                endpoint_url: optional_url(&mut reader, "--endpoint-url", &work.endpoint_url),
+                profile: present(&work.profile).map(str::to_owned),
             },
-            region: region(&mut reader, work),
-            endpoint_url: optional_url(&mut reader, "--endpoint-url", &work.endpoint_url),
-            profile: present(&work.profile).map(str::to_owned),
         };
         reader.finish(config)
     }

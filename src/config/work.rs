@@ -548,6 +548,19 @@ mod tests {
     }
 
     #[test]
+    fn the_admin_port_is_on_loopback_unless_it_is_said_otherwise() {
+        let at = |text: Option<&str>| {
+            let work = WorkArgs { admin_addr: text.map(str::to_owned), ..good() };
+            Config::read(&work, &RenderArgs::default()).unwrap().admin_addr.map(|a| a.to_string())
+        };
+        for absent in [None, Some(""), Some(" ")] {
+            assert_eq!(at(absent).as_deref(), Some("127.0.0.1:9464"));
+        }
+        assert_eq!(at(Some("off")), None);
+        assert_eq!(at(Some("127.0.0.1:1")).as_deref(), Some("127.0.0.1:1"));
+    }
+
+    #[test]
     fn an_arn_for_a_queue_url_says_so() {
         let arn = WorkArgs { queue_url: Some("arn:aws:sqs:eu-west-1:1:q".into()), ..good() };
         assert!(mistakes(&arn, &RenderArgs::default())[0].contains("that is an ARN"));

@@ -8,6 +8,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CompletedMultipartUpload;
 pub use aws_sdk_s3::types::CompletedPart;
+use bytes::Bytes;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -87,7 +88,15 @@ impl Store {
 
     /// What an input is now.
     pub async fn find(&self, at: &Location) -> Result<Found, Failure> {
-        match self.clients.read.head_object().bucket(&at.bucket).key(&at.key).send().await {
+        let answer = loop {
+            let client = self.reader(&at.bucket);
+            let head = client.head_object().bucket(&at.bucket).key(&at.key);
+            match head.set_request_payer(self.payer()).send().await {
+                Err(e) if self.learns(&at.bucket, &client, &e) => {}
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(answer) => Ok(Found {
                 location: at.clone(),
                 bytes: answer.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
@@ -108,7 +117,8 @@ impl Store {
         let mut tries = 0;
         loop {
             tries += 1;
-            let get = self.clients.read.get_object().bucket(&at.bucket).key(&at.key).if_match(&found.etag);
+            let get = self.reader(&at.bucket).get_object().bucket(&at.bucket).key(&at.key);
+            let get = get.if_match(&found.etag).set_request_payer(self.payer());
             let get = get.set_range(range.as_ref().map(|r| format!("bytes={}-{}", r.start, r.end - 1)));
             let answer = get.send().await.map_err(|e| read_failure(at, &e))?;
             let why = match body(answer, bytes).await {
@@ -126,14 +136,29 @@ impl Store {
 
     /// Stores an output whole.
     pub async fn put_file(&self, to: &Location, bytes: Vec<u8>) -> Result<(), Failure> {
-        let put = self.clients.write.put_object().bucket(&to.bucket).key(&to.key);
-        let put = put.body(ByteStream::from(bytes)).send().await;
-        put.map(drop).map_err(|e| failure(Barrier::Output, "store", to, &e))
+        let bytes = Bytes::from(bytes);
+        loop {
+            let client = self.writer(&to.bucket);
+            let put = client.put_object().bucket(&to.bucket).key(&to.key);
+            let put = put.set_request_payer(self.payer()).body(ByteStream::from(bytes.clone()));
+            match put.send().await {
+                Ok(_) => return Ok(()),
+                Err(e) if self.learns(&to.bucket, &client, &e) => {}
+                Err(e) => return Err(failure(Barrier::Output, "store", to, &e)),
+            }
+        }
     }
 
     pub async fn begin_parts(&self, to: &Location) -> Result<Parts, Failure> {
-        let create = self.clients.write.create_multipart_upload().bucket(&to.bucket).key(&to.key);
-        let answer = create.send().await.map_err(|e| failure(Barrier::Output, "store", to, &e))?;
+        let answer = loop {
+            let client = self.writer(&to.bucket);
+            let create = client.create_multipart_upload().bucket(&to.bucket).key(&to.key);
+            match create.set_request_payer(self.payer()).send().await {
+                Ok(answer) => break answer,
+                Err(e) if self.learns(&to.bucket, &client, &e) => {}
+                Err(e) => return Err(failure(Barrier::Output, "store", to, &e)),
+            }
+        };
         let id =
             answer.upload_id.ok_or_else(|| Failure::retry(format!("cannot store {to}: no upload id")))?;
         Ok(Parts { to: to.clone(), id, done: Vec::new() })
@@ -147,8 +172,13 @@ impl Store {
         bytes: Vec<u8>,
     ) -> Result<CompletedPart, Failure> {
         let to = &parts.to;
-        let put = self.clients.write.upload_part().bucket(&to.bucket).key(&to.key).upload_id(&parts.id);
-        let put = put.part_number(number).body(ByteStream::from(bytes)).send().await;
+        let put = self.writer(&to.bucket).upload_part().bucket(&to.bucket).key(&to.key).upload_id(&parts.id);
+        let put = put
+            .set_request_payer(self.payer())
+            .part_number(number)
+            .body(ByteStream::from(bytes))
+            .send()
+            .await;
         let answer = put.map_err(|e| failure(Barrier::Output, "store", to, &e))?;
         Ok(CompletedPart::builder()
             .part_number(number)
@@ -163,7 +193,8 @@ impl Store {
         let mut done = parts.done.clone();
         done.sort_by_key(CompletedPart::part_number);
         let all = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
-        let complete = self.clients.write.complete_multipart_upload();
+        let complete = self.writer(&parts.to.bucket).complete_multipart_upload();
+        let complete = complete.set_request_payer(self.payer());
         let complete = complete.bucket(&parts.to.bucket).key(&parts.to.key).upload_id(&parts.id);
         let answer = complete.multipart_upload(all).send().await;
         answer.map(drop).map_err(|e| failure(Barrier::Output, "store", &parts.to, &e))
@@ -171,9 +202,13 @@ impl Store {
 
     /// Nobody will ever see them.
     pub async fn give_up(&self, parts: &Parts) {
-        let abort = self.clients.write.abort_multipart_upload();
+        let abort = self.writer(&parts.to.bucket).abort_multipart_upload();
+        let abort = abort.set_request_payer(self.payer());
         let abort = abort.bucket(&parts.to.bucket).key(&parts.to.key).upload_id(&parts.id);
-        if let Err(e) = abort.send().await {
+        if let Err(e) = abort.send().await
+            // It was completed before another one failed.
+            && aws::code(&e) != Some("NoSuchUpload")
+        {
             tracing::warn!(
                 "parts of {} stay until a lifecycle rule removes them: {}",
                 parts.to,

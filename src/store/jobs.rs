@@ -61,7 +61,7 @@ impl JobStore {
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(answer) = self.open(key, None).await? else { return Ok(None) };
+            let Some(answer) = self.open(key).await? else { return Ok(None) };
             let length = answer.content_length().unwrap_or_default().unsigned_abs();
             if length > most {
                 return Err(Error::new(format!("{} has {length} bytes, {most} at most", self.place(key))));
@@ -74,24 +74,6 @@ impl JobStore {
         }
     }
 
-    /// What an object holds behind `from`, to `most` bytes; None if there is none.
-    ///
-    /// # Errors
-    ///
-    /// S3 does not give it.
-    pub async fn behind(&self, key: &str, from: u64, most: u64) -> Result<Option<Vec<u8>>, Error> {
-        let range = format!("bytes={from}-{}", from + most - 1);
-        let answer = match self.open(key, Some(range)).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => return Ok(None),
-            // Nothing is behind.
-            Err(e) if e.to_string().contains("InvalidRange") => return Ok(Some(Vec::new())),
-            Err(e) => return Err(e),
-        };
-        let bytes = answer.body.collect().await.map_err(|e| self.failed("read", key, &e.to_string()))?;
-        Ok(Some(bytes.to_vec()))
-    }
-
     /// Copies an object into a file, from its beginning. False: there is none.
     ///
     /// # Errors
@@ -101,7 +83,7 @@ impl JobStore {
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(answer) = self.open(key, None).await? else { return Ok(false) };
+            let Some(answer) = self.open(key).await? else { return Ok(false) };
             match write_down(answer.body, path).await {
                 Ok(()) => return Ok(true),
                 Err(why) if tries == READS => return Err(self.failed("read", key, &why)),
@@ -113,9 +95,8 @@ impl JobStore {
     async fn open(
         &self,
         key: &str,
-        range: Option<String>,
     ) -> Result<Option<aws_sdk_s3::operation::get_object::GetObjectOutput>, Error> {
-        let get = self.store.clients.read.get_object().bucket(&self.bucket).key(key).set_range(range);
+        let get = self.store.clients.read.get_object().bucket(&self.bucket).key(key);
         match get.send().await {
             Ok(answer) => Ok(Some(answer)),
             Err(e) if aws::code(&e) == Some("NoSuchKey") => Ok(None),
@@ -278,9 +259,14 @@ impl Store {
     ///
     /// S3 says neither.
     pub async fn ask_object(&self, place: &Location) -> Result<Presence, Error> {
-        match self.clients.read.head_object().bucket(&place.bucket).key(&place.key).send().await {
-            Ok(_) => Ok(Presence::Present),
-            Err(e) => presence(place, &e),
+        loop {
+            let client = self.reader(&place.bucket);
+            let head = client.head_object().bucket(&place.bucket).key(&place.key);
+            match head.set_request_payer(self.payer()).send().await {
+                Ok(_) => return Ok(Presence::Present),
+                Err(e) if self.learns(&place.bucket, &client, &e) => {}
+                Err(e) => return presence(place, &e),
+            }
         }
     }
 
@@ -290,11 +276,15 @@ impl Store {
     ///
     /// As [`ask_object`](Self::ask_object).
     pub async fn ask_prefix(&self, place: &Location) -> Result<Presence, Error> {
-        let list = self.clients.read.list_objects_v2().bucket(&place.bucket).prefix(&place.key).max_keys(1);
-        match list.send().await {
-            Ok(page) if page.contents().is_empty() => Ok(Presence::Absent),
-            Ok(_) => Ok(Presence::Present),
-            Err(e) => presence(place, &e),
+        loop {
+            let client = self.reader(&place.bucket);
+            let list = client.list_objects_v2().bucket(&place.bucket).prefix(&place.key);
+            match list.max_keys(1).set_request_payer(self.payer()).send().await {
+                Ok(page) if page.contents().is_empty() => return Ok(Presence::Absent),
+                Ok(_) => return Ok(Presence::Present),
+                Err(e) if self.learns(&place.bucket, &client, &e) => {}
+                Err(e) => return presence(place, &e),
+            }
         }
     }
 }

@@ -81,12 +81,20 @@ impl Listing {
     }
 
     async fn read_page(&mut self) -> Result<(), Error> {
-        let mut list = self.store.clients.read.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix);
-        list = match &self.token {
-            Some(token) => list.continuation_token(token),
-            None => list.set_start_after(self.after.clone()),
+        let page = loop {
+            let client = self.store.reader(&self.bucket);
+            let list = client.list_objects_v2().bucket(&self.bucket);
+            let list = list.prefix(&self.prefix).set_request_payer(self.store.payer());
+            let list = match &self.token {
+                Some(token) => list.continuation_token(token),
+                None => list.set_start_after(self.after.clone()),
+            };
+            match list.send().await {
+                Err(e) if self.store.learns(&self.bucket, &client, &e) => {}
+                page => break page,
+            }
         };
-        let page = list.send().await.map_err(|e| {
+        let page = page.map_err(|e| {
             let place = format!("s3://{}/{}", self.bucket, Printable(&self.prefix));
             Error::new(format!(
                 "cannot list {place}: {} (allow s3:ListBucket on the bucket, or check its name)",

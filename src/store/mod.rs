@@ -5,6 +5,7 @@ pub mod files;
 pub mod jobs;
 pub mod listing;
 pub mod provenance;
+mod regions;
 mod s3;
 
 pub use files::{CompletedPart, Found, Parts, Text};
@@ -19,6 +20,12 @@ pub struct Location {
     pub bucket: String,
     pub key: String,
     pub version: Option<String>,
+}
+
+/// Bucket and key of `s3://bucket/key`; the key may be missing. None: it does not begin with `s3://`.
+pub fn split_url(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("s3://")?;
+    Some(rest.split_once('/').unwrap_or((rest, "")))
 }
 
 impl fmt::Display for Location {

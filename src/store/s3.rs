@@ -1,16 +1,23 @@
 //! Amazon S3: bounded reads, conditional writes.
 
+use super::regions::Regions;
 use super::{Location, Provenance};
 use crate::aws::{self, Clients};
 use crate::error::{Barrier, Error, Failure, Reason};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::RequestPayer;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) clients: Clients,
+    pub(super) regions: Arc<Regions>,
+    /// Whether buckets of other regions are reached, too.
+    pub(super) crosses_regions: bool,
+    pub(super) payer: Option<RequestPayer>,
 }
 
 /// A source object, read whole.
@@ -70,7 +77,7 @@ const READS: u32 = 3;
 
 impl Store {
     pub fn new(clients: Clients) -> Self {
-        Self { clients }
+        Self { clients, regions: Arc::default(), crosses_regions: false, payer: None }
     }
 
     /// Reads an object of at most `room` bytes; one of more than `max_bytes` is rejected. Memory is taken
