@@ -1,5 +1,9 @@
 //! What a row costs beside its script: look, fetch, spawn, store, write down, settle. Embedded servers here, the
-//! worker in a process of its own with two places. `cargo bench --bench commands [-- COUNT]`
+//! worker in a process of its own with two places, logging as it does by default, into a file.
+//! `cargo bench --bench commands [-- COUNT]`
+//!
+//! With `-- submit [COUNT]`: what it takes to submit a table of that many rows, a million unless said; all of them are
+//! sent. The queue is in this process's memory, about a kilobyte a row.
 //!
 //! Told: CPU milliseconds a row of the worker with all its processes, the script included (a shell that runs `cat`
 //! once, whose own part is told too), and rows a second. Linux only, as it reads `/proc`.
@@ -7,15 +11,21 @@
 
 use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
 use longshore::command::layout;
-use longshore::command::wire::{Column, Envelope, Job, Kind, Row, Ticket, VERSION};
-use longshore::local::setup::{self, OUTPUT_BUCKET, WORK_BUCKET};
+use longshore::command::wire::{Column, Job, Kind, Row, VERSION, hex};
+use longshore::local::setup::{self, Made, OUTPUT_BUCKET, WORK_BUCKET};
 use longshore::local::{Servers, s3};
+use longshore::queue::Queue;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const DEFAULT_COUNT: u64 = 1000;
+const DEFAULT_TABLE: u64 = 1_000_000;
+/// What a table of any size may take more than one of a thousand rows.
+const GROWTH: u64 = 16 << 20;
 /// A row, at most.
 const GOAL_MS: f64 = 25.0;
 /// Linux counts CPU time in these (USER_HZ), whatever the kernel's own tick is.
@@ -24,7 +34,12 @@ const SCRIPT: &str = "cat \"$IN\" >\"$OUT\"\n";
 
 #[tokio::main]
 async fn main() {
-    let count = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(DEFAULT_COUNT);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = arguments.iter().find_map(|a| a.parse().ok());
+    if arguments.iter().any(|a| a == "submit") {
+        return submit(count.unwrap_or(DEFAULT_TABLE)).await;
+    }
+    let count = count.unwrap_or(DEFAULT_COUNT);
     let folder = tempfile::tempdir().unwrap();
     let servers = Servers::start(folder.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let made = setup::make(&servers.endpoint).await.unwrap();
@@ -42,7 +57,7 @@ async fn main() {
         submitted_at: 0,
         columns,
         rows: count,
-        script_sha256: Sha256::digest(SCRIPT).iter().map(|b| format!("{b:02x}")).collect(),
+        script_sha256: hex(&Sha256::digest(SCRIPT)),
         shell: vec!["/bin/sh".into()],
         env: BTreeMap::new(),
         timeout: 60,
@@ -50,6 +65,7 @@ async fn main() {
         permanent: Vec::new(),
         credentials: false,
         keep_failed: false,
+        request_payer: false,
         memory: None,
         milli_cpus: None,
     };
@@ -66,20 +82,16 @@ async fn main() {
     }
 
     let began = Instant::now();
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_longshore"))
+    // What is logged of a row is part of what it costs.
+    let log = File::create(folder.path().join("log")).unwrap();
+    let mut worker = longshore(&servers, &made)
         .arg("work")
-        .env("AWS_ENDPOINT_URL", &servers.endpoint)
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
-        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
-        .env("LONGSHORE_QUEUE_URL", &made.queue_url)
         .env("LONGSHORE_JOBS", "commands")
-        .env("LONGSHORE_WORK_BUCKET", WORK_BUCKET)
         .env("LONGSHORE_CONCURRENCY", "2")
         .env("LONGSHORE_WAIT_TIME", "1s")
         .env("LONGSHORE_ADMIN_ADDR", "off")
-        .env("LONGSHORE_LOG", "warn")
         .stdout(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
     loop {
@@ -112,19 +124,82 @@ async fn main() {
     );
 }
 
+/// The program, for these servers.
+fn longshore(servers: &Servers, made: &Made) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command
+        .env("AWS_ENDPOINT_URL", &servers.endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
+        .env("LONGSHORE_QUEUE_URL", &made.queue_url)
+        .env("LONGSHORE_WORK_BUCKET", WORK_BUCKET)
+        .env_remove("LONGSHORE_LOG");
+    command
+}
+
+/// Submits a small table, then a large one, and compares what memory that took.
+async fn submit(count: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Servers::start(folder.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let made = setup::make(&servers.endpoint).await.unwrap();
+    setup::make_bucket(&made.clients, WORK_BUCKET).await.unwrap();
+    let script = folder.path().join("run.sh");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let mut peaks = Vec::new();
+    for rows in [1000, count] {
+        let table = folder.path().join(format!("{rows}.tsv"));
+        let mut text = BufWriter::new(File::create(&table).unwrap());
+        writeln!(text, "--env NAME\t--output OUT").unwrap();
+        for row in 1..=rows {
+            writeln!(text, "row number {row}\ts3://{OUTPUT_BUCKET}/of/a/table/{row}.txt").unwrap();
+        }
+        let bytes = text.into_inner().unwrap().metadata().unwrap().len();
+        let mut command = longshore(&servers, &made);
+        command.arg("submit").arg(&table).arg("--script").arg(&script);
+        let (seconds, peak) = tokio::task::spawn_blocking(|| time_and_peak_memory(command)).await.unwrap();
+        peaks.push(peak);
+        let (mb, peak_mb) = (bytes as f64 / 1e6, peak as f64 / 1e6);
+        println!(
+            "| {rows} rows, {mb:.0} MB as text | {seconds:.1} s | {:.0} a second | {peak_mb:.0} MB at most |",
+            rows as f64 / seconds
+        );
+    }
+    let depth = Queue::new(made.clients.clone(), made.queue_url.clone()).depth().await.unwrap();
+    assert_eq!(depth.waiting, 1000 + count, "not all of them were sent");
+    let growth = peaks[1].saturating_sub(peaks[0]);
+    println!(
+        "{:.1} MB more than for 1000 rows, goal {:.0} MB: {}",
+        growth as f64 / 1e6,
+        GROWTH as f64 / 1e6,
+        if growth <= GROWTH { "met" } else { "not met" }
+    );
+}
+
+/// Of a program that must succeed: seconds, and bytes.
+fn time_and_peak_memory(mut command: Command) -> (f64, u64) {
+    let began = Instant::now();
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let path = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return (began.elapsed().as_secs_f64(), peak);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn message(job: &Job, row: u64) -> String {
     let values =
         vec![format!("s3://{WORK_BUCKET}/inputs/input.txt"), format!("s3://{OUTPUT_BUCKET}/out/{row}.txt")];
     let digest = Row::digest(&job.columns, &values);
-    let ticket = Ticket {
-        version: VERSION,
-        job: job.name.clone(),
-        values: Some(values),
-        row,
-        digest,
-        submitted_at: job.submitted_at,
-    };
-    serde_json::to_string(&Envelope { longshore: ticket }).unwrap()
+    job.message(row, &digest, Some(values))
 }
 
 /// Seconds of a process itself, and of all that it has waited for.

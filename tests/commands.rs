@@ -117,15 +117,57 @@ async fn exit_codes_decide() {
     jobs.stop(worker);
 }
 
+/// However it fails, what it made by then is kept; what cannot be is left out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outputs_of_failed_attempts_are_kept_where_asked() {
+    let jobs = Jobs::new().await;
+    let out = |name: &str| format!("s3://{}/{name}", jobs.stage.output);
+    let kept = Job { keep_failed: true, ..job("", &[]) };
+    let two = [(Kind::Output, "A"), (Kind::Output, "B")];
+    let columns = |columns: &[(Kind, &str)]| job("", columns).columns;
+    // Its end is good, and one output is not there, or goes where there is no bucket.
+    let lacking = Job { name: "lacking".into(), columns: columns(&two), ..kept.clone() };
+    jobs.submit(lacking, "echo learned >$A", &[&[&out("a"), &out("b")]]).await;
+    let refused = Job { name: "refused".into(), columns: columns(&two), ..kept.clone() };
+    let nowhere = format!("s3://{}/b", unique("nowhere"));
+    jobs.submit(refused, "echo learned >$A; echo b >$B", &[&[&out("a"), &nowhere]]).await;
+    let slow = Job { name: "slow".into(), timeout: 2, columns: columns(&two), ..kept.clone() };
+    jobs.submit(slow, "echo learned >$A; sleep 3600; true", &[&[&out("a"), &out("b")]]).await;
+    let tree = [(Kind::OutputRecursive, "TREE")];
+    let bad = Job { name: "bad".into(), columns: columns(&tree), ..kept };
+    let script = "echo learned >$TREE/good; ln -s /etc/passwd $TREE/bad; mkdir $TREE/deep; echo x >$TREE/deep/x; exit 3";
+    jobs.submit(bad, script, &[&[&out("tree")]]).await;
+    let worker = jobs.start();
+    for (name, reason, output) in [
+        ("lacking", "output B was not made", "A"),
+        ("refused", "NoSuchBucket", "A"),
+        ("slow", "not finished within 2 s", "A"),
+        ("bad", "exit code 3", "TREE/good"),
+    ] {
+        let record = jobs.failed(name, 1).await;
+        assert!(record.reason.contains(reason), "{name}: {}", record.reason);
+        let key = layout::failed_output(name, 1, 1, output);
+        assert_eq!(jobs.text(&key).await.as_deref(), Some("learned\n"), "{name}: {key}");
+    }
+    assert_eq!(jobs.text(&layout::failed_output("bad", 1, 1, "TREE/deep/x")).await.as_deref(), Some("x\n"));
+    assert!(jobs.text(&layout::failed_output("bad", 1, 1, "TREE/bad")).await.is_none());
+    assert!(jobs.stage.output_keys().await.is_empty(), "outputs of failures are no outputs");
+    jobs.stage.wait_until_empty().await;
+    let text = jobs.stop(worker);
+    assert!(text.contains("not kept of the failed attempt") && text.contains("leads out of"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flaky_script_works_at_the_third_attempt() {
     let jobs = Jobs::new().await;
     let wanted = Job { attempts: 5, ..job("flaky", &[(Kind::Output, "OUT")]) };
-    let script = "echo attempt $LONGSHORE_ATTEMPT; [ $LONGSHORE_ATTEMPT = 3 ] && echo good >$OUT";
+    let script = "sleep 0.5; echo attempt $LONGSHORE_ATTEMPT; [ $LONGSHORE_ATTEMPT = 3 ] && echo good >$OUT";
     jobs.submit(wanted, script, &[&[&format!("s3://{}/o", jobs.stage.output)]]).await;
     let worker = jobs.start();
     let record = jobs.done("flaky", 1).await;
     assert_eq!(record.attempt, 3);
+    // Two attempts failed before, of half a second each at least.
+    assert!(record.seconds_before >= 1.0, "{record:?}");
     for attempt in 1..=3 {
         let log = jobs.text(&layout::log("flaky", 1, attempt)).await;
         assert_eq!(log, Some(format!("attempt {attempt}\n")));
@@ -262,6 +304,9 @@ async fn at_sigterm_a_row_is_handed_back_and_runs_elsewhere() {
         assert_eq!(text.contains("did not end within the drain budget"), patient, "{text}");
         assert_eq!(jobs.stage.depth(&jobs.stage.queue).await, (1, 0), "not visible to others");
         assert!(jobs.record(State::Retried, "handed", 1).await.is_none(), "it counts as a failure");
+        let started = layout::state("handed", State::Started, 1);
+        // Who is killed at the end of the budget leaves little time for that.
+        assert!(patient || jobs.text(&started).await.is_none(), "it waits, and is said to run");
         let second = jobs.start();
         assert_eq!(jobs.done("handed", 1).await.attempt, 1);
         jobs.stage.wait_until_empty().await;
@@ -295,17 +340,26 @@ async fn a_killed_supervisor_takes_its_script_along() {
     let jobs = Jobs::new().await;
     let (flag, mark) = (jobs.flag(), unique("orphan"));
     let wanted = Job { attempts: 2, ..job("orphaned", &[]) };
-    jobs.submit(wanted, &stubborn(&flag, &mark, ""), &[&[]]).await;
+    let number = jobs.flag();
+    let script = format!("echo $$ >{}\n{}", number.display(), stubborn(&flag, &mark, ""));
+    jobs.submit(wanted, &script, &[&[]]).await;
     let worker = jobs.start();
     made(&flag).await;
+    let script = std::fs::read_to_string(&number).unwrap();
     let supervisors: Vec<u32> = processes_with("longshore-row\0orphaned 1");
     assert_eq!(supervisors.len(), 1);
     let pid = Pid::from_raw(i32::try_from(supervisors[0]).unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     until_no_process_with(&mark).await;
     assert_eq!(jobs.done("orphaned", 1).await.attempt, 2);
+    // It came to the worker, which waits for it.
+    let place = format!("/proc/{}", script.trim());
+    wait_for("the end of the zombie", LIMIT, || async { (!std::fs::exists(&place).unwrap()).then_some(()) })
+        .await;
     jobs.stop(worker);
-    std::fs::remove_file(flag).unwrap();
+    for file in [flag, number] {
+        std::fs::remove_file(file).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,22 +391,30 @@ async fn outputs_are_all_there_or_the_row_is_not_done() {
     let out = |name: &str| format!("s3://{}/{name}", jobs.stage.output);
     let script = "echo a >$A; echo b >$B; head -c 9000000 /dev/zero >$LARGE";
     jobs.submit(job("all", &columns), script, &[&[&out("a"), &out("b"), &out("large")]]).await;
-    // As often as the SDK tries, and once more: one delivery fails.
-    let rule = proxy.fault(on([Operation::PutObject]).key("b").nth(..=3), Fault::Refuse(503, "SlowDown"));
+    // Its upload is begun, and then its only part refused as often as the SDK tries: one delivery fails.
+    let rule = proxy.fault(on([Operation::OtherS3]).key("b").nth(2..=4), Fault::Refuse(503, "SlowDown"));
     let mut command = jobs.worker();
     command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
     let mut first = Process::start(command);
     first.wait_for_line("will be tried again", LIMIT);
-    assert!(rule.applied() >= 3);
-    assert!(jobs.record(State::Done, "all", 1).await.is_none());
+    assert_eq!(rule.applied(), 3);
+    let none = async |when: &str| {
+        assert!(jobs.record(State::Done, "all", 1).await.is_none(), "done {when}");
+        assert!(jobs.text(&layout::state("all", State::Started, 1)).await.is_none(), "said to run {when}");
+        assert_eq!(jobs.stage.output_keys().await, Vec::<String>::new(), "{when}");
+    };
+    none("though one was refused").await;
+    let given_up = |e: &harness::log::Exchange| e.call.key == "large" && e.status == Some(204);
+    assert_eq!(log.count(given_up), 1, "parts are kept, and paid for");
     // And then the process is killed between two outputs.
     let first = Arc::new(std::sync::Mutex::new(first));
     let victim = Arc::clone(&first);
     let kill = move || victim.lock().unwrap().signal("KILL");
-    let killed = proxy.fault(on([Operation::PutObject]).key("b").nth(1..), Fault::Before(Arc::new(kill)));
+    let killed = proxy.fault(on([Operation::OtherS3]).key("b").nth(2..), Fault::Before(Arc::new(kill)));
     wait_for("the kill", LIMIT, || async { (killed.applied() > 0).then_some(()) }).await;
     first.lock().unwrap().wait(LIMIT);
     assert!(jobs.record(State::Done, "all", 1).await.is_none(), "done before all was stored");
+    assert_eq!(jobs.stage.output_keys().await, Vec::<String>::new(), "a reader sees some of them");
     proxy.heal();
     let mut command = jobs.worker();
     command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
@@ -368,11 +430,83 @@ async fn outputs_are_all_there_or_the_row_is_not_done() {
     let done = layout::state("all", State::Done, 1);
     let at = exchanges.iter().position(|e| e.call.key == done && e.call.operation == Operation::PutObject);
     let outputs = |e: &harness::log::Exchange| {
-        e.call.target == jobs.stage.output && e.took_effect() && e.call.operation == Operation::PutObject
+        e.call.target == jobs.stage.output && e.took_effect() && e.call.operation == Operation::OtherS3
     };
     assert!(exchanges.iter().rposition(outputs) < at, "an output after its record");
     let deleted = exchanges.iter().position(|e| e.call.operation == Operation::Delete);
     assert!(at < deleted, "deleted before its record");
+}
+
+/// Inputs and outputs wherever they are, in buckets whose readers pay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_of_other_regions_are_reached_where_that_is_meant() {
+    let jobs = Jobs::new().await;
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, Log::default()).await;
+    let (input, output) = (jobs.stage.input.clone(), jobs.stage.output.clone());
+    for (bucket, region) in [(input.clone(), "eu-west-1"), (output.clone(), "ap-south-1")] {
+        let there = bucket.clone();
+        let elsewhere = on([]).when(move |call| call.target == there && call.region != region);
+        proxy.fault(elsewhere, Fault::Elsewhere(region));
+        let pays = |call: &harness::proxy::call::Call| call.header("x-amz-request-payer").is_some();
+        // A bucket itself is asked for without paying.
+        let unpaid = on([]).when(move |call| call.target == bucket && !pays(call) && !call.key.is_empty());
+        proxy.fault(unpaid, Fault::Refuse(403, "AccessDenied"));
+    }
+    jobs.put(&input, "one.txt", "one\n").await;
+    jobs.put(&input, "folder/two.txt", "two\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let row = |n: u32| format!("s3://{input}/one.txt\ts3://{input}/folder\ts3://{output}/{n}");
+    let table = file(
+        "t.tsv",
+        &format!(
+            "--input IN\t--input-recursive ALL\t--output A\t--output B\n{}\n{}\ts3://{output}/b\n",
+            row(1),
+            row(2)
+        ),
+    );
+    let script = file("run.sh", "cat $IN $ALL/two.txt >$A; if [ -n \"$B\" ]; then echo b >$B; fi");
+    let submit = async |more: &[&str]| {
+        let mut command = jobs.worker();
+        command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+        let mut submit = longshore();
+        submit.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        submit
+            .args(["submit", "--name", "far", "--wait"])
+            .args(more)
+            .arg(&table)
+            .arg("--script")
+            .arg(&script);
+        common::process::run_aside(submit).await
+    };
+    let (code, _, errors) = submit(&["--request-payer"]).await;
+    assert_eq!(code, Some(2), "{errors}");
+    for part in [
+        format!("row 1, column --input IN: s3://{input} is in eu-west-1"),
+        format!("row 1, column --output A: s3://{output} is in ap-south-1"),
+    ] {
+        assert!(errors.contains(&part), "{part} in\n{errors}");
+    }
+    let (code, _, errors) = submit(&["--no-verify-regions"]).await;
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("row 1, column --input IN") && errors.contains("is denied"), "{errors}");
+
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    let worker = Process::start(command);
+    let (code, out, errors) = submit(&["--no-verify-regions", "--request-payer"]).await;
+    assert_eq!(code, Some(0), "{out}{errors}");
+    for (key, text) in [("1", "one\ntwo\n"), ("2", "one\ntwo\n"), ("b", "b\n")] {
+        assert_eq!(jobs.stage.output(key).await.bytes, text.as_bytes(), "{key}");
+    }
+    for row in [1, 2] {
+        assert_eq!(jobs.done("far", row).await.attempt, 1, "an attempt was lost to it");
+    }
+    jobs.stop(worker);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -468,6 +602,19 @@ async fn memory_has_a_limit() {
     assert!(record.reason.contains("out of memory"), "{}", record.reason);
     assert_eq!(record.slug.as_deref(), Some("command-memory"));
     assert!(record.peak_memory > 64 << 20, "{record:?}");
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_refused_memory_ends_with_a_hint() {
+    let jobs = Jobs::new().await;
+    let wanted = Job { memory: Some(64 << 20), ..job("refused", &[]) };
+    // Long enough at 50 MB to be seen there.
+    let script = "c=$(printf %1000000s); for n in {1..50}; do x+=$c; done; sleep 2; while :; do x+=$c; done";
+    jobs.submit(wanted, script, &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.failed("refused", 1).await;
+    assert!(record.reason.contains("out of memory"), "{record:?}");
     jobs.stop(worker);
 }
 
@@ -613,6 +760,144 @@ async fn every_kind_of_script_under_signals() {
     assert!(!told.contains(secrets::TOKEN), "a secret is told");
     // Twice, if a kill came between the letter and the delete of its message.
     assert!(jobs.stage.depth(&jobs.stage.dlq).await.0 >= 4);
+}
+
+/// Each kind of script is met by each signal while it runs, and comes to its own end in the next worker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_kind_of_script_is_changed_by_the_signal_that_meets_it() {
+    let keeper = secrets::serve().await;
+    for how in ["TERM", "KILL"] {
+        let jobs = Jobs::new().await;
+        let mark = unique("each");
+        // What it does for ever the first time, and to its end the second time.
+        let kinds = [
+            ("failing", "wait".to_owned(), "exit 3".to_owned()),
+            ("flaky", "wait".into(), "[ $LONGSHORE_ATTEMPT = 3 ]".into()),
+            ("slow", "trap '' TERM; wait; wait".into(), "trap '' TERM; sleep 3600; true".into()),
+            (
+                "huge",
+                "while :; do head -c 1000000 /dev/zero | tr '\\0' x; echo; sleep 0.05; done".into(),
+                "yes 0123456789 | head -c 20000000; echo; echo last".into(),
+            ),
+            (
+                "leaving",
+                format!("setsid bash -c 'trap \"\" TERM; sleep 3600; true' {mark} & wait"),
+                format!("setsid bash -c 'sleep 3600; true' {mark} & sleep 0.2"),
+            ),
+            (
+                "secret",
+                "while :; do echo $TOKEN; sleep 0.01; done".into(),
+                "echo $TOKEN; echo $TOKEN >&2".into(),
+            ),
+        ];
+        let flags: Vec<_> = kinds.iter().map(|_| jobs.flag()).collect();
+        for ((name, first, second), flag) in kinds.iter().zip(&flags) {
+            let wanted = Job { attempts: 5, permanent: vec![3], ..job(name, &[(Kind::SecretEnv, "TOKEN")]) };
+            let wanted = if *name == "slow" { Job { timeout: 15, attempts: 1, ..wanted } } else { wanted };
+            let flag = flag.display();
+            let script = format!(
+                "if [ ! -e {flag} ]; then bash -c 'sleep 3600; true' {mark} & touch {flag}; {first}; fi\n{second}\n"
+            );
+            let secret = if *name == "secret" { "/app/token" } else { "" };
+            jobs.submit(wanted, &script, &[&[secret]]).await;
+        }
+        let start = || {
+            let mut command = jobs.worker();
+            command.env("AWS_ENDPOINT_URL_SSM", &keeper).env("LONGSHORE_VISIBILITY_TIMEOUT", "3s");
+            command.env("LONGSHORE_CONCURRENCY", kinds.len().to_string());
+            Process::start(command)
+        };
+        let mut first = start();
+        for flag in &flags {
+            made(flag).await;
+        }
+        first.signal(how);
+        let code = first.wait(LIMIT).code();
+        assert_eq!(code, if how == "TERM" { Some(0) } else { None }, "{}", first.log());
+        until_no_process_with(&mark).await;
+        for (name, ..) in &kinds {
+            for state in [State::Done, State::Failed, State::Retried] {
+                assert!(jobs.record(state, name, 1).await.is_none(), "{name} ended before the {how}");
+            }
+            let started = jobs.text(&layout::state(name, State::Started, 1)).await;
+            // Who is killed at the end of the budget leaves little time for that.
+            assert!(*name == "slow" || started.is_none() == (how == "TERM"), "{name} after the {how}");
+        }
+        let second = start();
+        let failing = jobs.failed("failing", 1).await;
+        assert_eq!((failing.attempt, failing.exit_code), (1, Some(3)), "{how}");
+        assert_eq!(jobs.failed("slow", 1).await.reason, "not finished within 15 s", "{how}");
+        assert_eq!(jobs.done("flaky", 1).await.attempt, 3, "the {how} was counted as a failure");
+        let huge = jobs.done("huge", 1).await;
+        assert!(jobs.log(&huge).await.ends_with("\nlast\n"), "{how}");
+        jobs.done("leaving", 1).await;
+        let secret = jobs.done("secret", 1).await;
+        assert_eq!(jobs.log(&secret).await, "***\n***\n", "{how}");
+        jobs.stage.wait_until_empty().await;
+        until_no_process_with(&mark).await;
+        let told = first.whole_log() + &jobs.stop(second);
+        assert!(!told.contains(secrets::TOKEN), "a secret is told");
+        flags.iter().for_each(|flag| std::fs::remove_file(flag).unwrap());
+    }
+}
+
+/// Whoever ends after its parent has, is waited for by the row's supervisor while the script goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zombies_do_not_stay_while_a_script_runs() {
+    let jobs = Jobs::new().await;
+    let (numbers, flag) = (jobs.flag(), jobs.flag());
+    // Their parents, the shells in parentheses, end first.
+    let script = format!(
+        "for n in 1 2 3; do ( sh -c 'echo $$ >>{0}; sleep 0.2' & ); done\nuntil [ -e {1} ]; do sleep 0.05; done",
+        numbers.display(),
+        flag.display()
+    );
+    jobs.submit(job("orphans", &[]), &script, &[&[]]).await;
+    let worker = jobs.start();
+    let told = wait_for("their numbers", LIMIT, || async {
+        let text = std::fs::read_to_string(&numbers).unwrap_or_default();
+        (text.lines().count() == 3).then_some(text)
+    })
+    .await;
+    wait_for("the end of the zombies", LIMIT, || async {
+        let there = |n: &str| std::fs::exists(format!("/proc/{n}")).unwrap();
+        (!told.lines().any(there)).then_some(())
+    })
+    .await;
+    assert!(jobs.record(State::Done, "orphans", 1).await.is_none(), "the script has ended before");
+    std::fs::write(&flag, "").unwrap();
+    jobs.done("orphans", 1).await;
+    jobs.stop(worker);
+    for file in [numbers, flag] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_waits_longer_after_each_failure() {
+    let jobs = Jobs::new().await;
+    let log = Log::default();
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, log.clone()).await;
+    jobs.submit(Job { attempts: 5, ..job("failing", &[]) }, "exit 1", &[&[]]).await;
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("LONGSHORE_VISIBILITY_TIMEOUT", "90s");
+    let worker = Process::start(command);
+    // Renewals are for longer than any of these.
+    let waits = || -> Vec<u64> {
+        let exchanges = log.exchanges();
+        let entries = exchanges.iter().filter(|e| e.took_effect()).flat_map(|e| &e.call.entries);
+        entries.filter_map(|entry| entry.visibility.filter(|seconds| *seconds < 60)).collect()
+    };
+    let waits = wait_for("three failures", LIMIT, || async {
+        let waits = waits();
+        (waits.len() >= 3).then_some(waits)
+    })
+    .await;
+    // Half of it by chance: from 5 s, 10 s, 20 s.
+    for (wait, most) in waits.iter().zip([5, 10, 20]) {
+        assert!((most / 2..=most).contains(wait), "{waits:?}");
+    }
+    jobs.stop(worker);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,9 +7,11 @@
 
 #[cfg(feature = "submit")]
 pub mod clashes;
+pub mod kept;
 pub mod layout;
 mod processes;
 pub mod run;
+pub mod secret;
 #[cfg(feature = "submit")]
 pub mod spool;
 #[cfg(feature = "submit")]

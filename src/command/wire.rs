@@ -35,6 +35,10 @@ fn is_zero(n: &i64) -> bool {
     *n == 0
 }
 
+fn is_nothing(n: &f64) -> bool {
+    *n == 0.0
+}
+
 /// What was submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -61,6 +65,9 @@ pub struct Job {
     pub credentials: bool,
     /// Whether outputs of failed attempts are kept.
     pub keep_failed: bool,
+    /// Whether the worker pays for requests to the buckets of the table, where these want that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub request_payer: bool,
     /// Bytes of memory that one attempt may take, where the worker can limit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
@@ -130,6 +137,26 @@ pub struct Progress {
     pub again: Vec<u64>,
 }
 
+/// Milliseconds since 1970, as records have them.
+pub fn now() -> i64 {
+    i64::try_from(crate::ops::history::now()).unwrap_or(i64::MAX)
+}
+
+impl Job {
+    /// The message body of a row. `values`: None if they are kept apart.
+    pub fn message(&self, row: u64, digest: &str, values: Option<Vec<String>>) -> String {
+        let ticket = Ticket {
+            version: VERSION,
+            job: self.name.clone(),
+            values,
+            row,
+            digest: digest.to_owned(),
+            submitted_at: self.submitted_at,
+        };
+        serde_json::to_string(&Envelope { longshore: ticket }).expect("strings and numbers become JSON")
+    }
+}
+
 /// Two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -187,8 +214,20 @@ pub struct Record {
     /// Of all its processes together, as far as is known.
     pub peak_memory: u64,
     pub cpu_seconds: f64,
+    /// Of the failed attempts before this one, which cost, too.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub seconds_before: f64,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub cpu_seconds_before: f64,
     /// Key of its log in the work bucket.
     pub log: String,
+}
+
+impl Record {
+    /// How long the attempt took.
+    pub fn seconds(&self) -> f64 {
+        self.ended_at.saturating_sub(self.started_at).max(0) as f64 / 1000.0
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::common::stage::Stage;
 use crate::common::{LIMIT, unique, wait_for};
 use aws_sdk_s3::primitives::ByteStream;
 use longshore::command::layout::{self, State};
-use longshore::command::wire::{Column, Envelope, Job, Kind, Record, Row, Ticket, VERSION};
+use longshore::command::wire::{Column, Job, Kind, Record, Row, VERSION, hex};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ pub fn job(name: &str, columns: &[(Kind, &str)]) -> Job {
         permanent: Vec::new(),
         credentials: false,
         keep_failed: false,
+        request_payer: false,
         memory: None,
         milli_cpus: None,
     }
@@ -72,8 +73,7 @@ impl Jobs {
     }
 
     pub async fn put_job(&self, job: &Job, script: &str) {
-        let sha: String = Sha256::digest(script).iter().map(|b| format!("{b:02x}")).collect();
-        let job = Job { script_sha256: sha, ..job.clone() };
+        let job = Job { script_sha256: hex(&Sha256::digest(script)), ..job.clone() };
         self.put(&self.bucket, &layout::script(&job.name), script).await;
         self.put(&self.bucket, &layout::job(&job.name), serde_json::to_vec(&job).unwrap()).await;
     }
@@ -81,15 +81,7 @@ impl Jobs {
     pub fn message(&self, job: &Job, row: u64, values: &[&str]) -> String {
         let values: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
         let digest = Row::digest(&job.columns, &values);
-        let ticket = Ticket {
-            version: VERSION,
-            job: job.name.clone(),
-            values: Some(values),
-            row,
-            digest,
-            submitted_at: job.submitted_at,
-        };
-        serde_json::to_string(&Envelope { longshore: ticket }).unwrap()
+        job.message(row, &digest, Some(values))
     }
 
     pub async fn queue(&self, job: &Job, row: u64, values: &[&str]) {

@@ -2,7 +2,7 @@
 
 use super::{Trouble, plan};
 use crate::command::layout::{self, State};
-use crate::command::wire::{Job, Record, Row, Ticket, VERSION};
+use crate::command::wire::{Job, Record, Row, Ticket, VERSION, hex};
 use crate::error::{Error, Failure, Reason};
 use crate::store::{Location, Store, Text};
 use lru::LruCache;
@@ -38,6 +38,8 @@ pub struct Start {
     /// Counted from 1.
     pub attempt: u32,
     pub was_retried: bool,
+    /// Seconds of the failed attempts before, and of processor.
+    pub before: (f64, f64),
     pub has_failed: bool,
 }
 
@@ -83,7 +85,10 @@ impl Jobs {
         if done?.as_ref().is_some_and(same) {
             return Ok(Look::FinishedBefore);
         }
-        let failures = retried.as_ref().filter(|r| same(r)).map_or(0, |r| r.attempt);
+        let last = retried.as_ref().filter(|r| same(r));
+        let failures = last.map_or(0, |r| r.attempt);
+        let before = last
+            .map_or((0.0, 0.0), |r| (r.seconds_before + r.seconds(), r.cpu_seconds_before + r.cpu_seconds));
         if cancelled? {
             return Ok(Look::Cancelled { failures });
         }
@@ -99,7 +104,8 @@ impl Jobs {
             return Err(Trouble::never(Reason::CommandInvalid, detail));
         }
         let (attempt, was_retried) = (failures + 1, retried.is_some());
-        Ok(Look::Begin(Box::new(Start { known, values, attempt, was_retried, has_failed: has_failed? })))
+        let start = Start { known, values, attempt, was_retried, before, has_failed: has_failed? };
+        Ok(Look::Begin(Box::new(start)))
     }
 
     async fn job(&self, name: &str) -> Result<Arc<Known>, Trouble> {
@@ -135,8 +141,7 @@ impl Jobs {
         let Text::Is { bytes, .. } = self.store.text(&at, MAX_SCRIPT, None).await.map_err(work)? else {
             return Err(later("is not there"));
         };
-        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        if !found.eq_ignore_ascii_case(sha256) {
+        if !hex(&Sha256::digest(&bytes)).eq_ignore_ascii_case(sha256) {
             return Err(later("is not the script of the job that is stored"));
         }
         Ok(bytes)

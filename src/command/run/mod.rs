@@ -3,6 +3,8 @@
 
 mod cgroup;
 mod child;
+mod ended;
+mod environment;
 mod folder;
 mod identity;
 mod inputs;
@@ -12,18 +14,21 @@ mod outputs;
 mod plan;
 mod printed;
 mod secrets;
+mod verdict;
 
 use super::layout::{self, State};
 use super::supervise::{Ending, Order};
-use super::wire::{Record, Started, Ticket};
+use super::wire::{Record, Started, Ticket, now};
 use crate::aws::Clients;
 use crate::config::Config;
-use crate::error::{Barrier, Error, Printable, Reason, Rejection};
+use crate::error::{Error, Printable, Reason, Rejection};
 use crate::ops::{Metrics, Phase, Shutdown};
 use crate::store::Store;
-use aws_sdk_s3::config::ProvideCredentials;
 use cgroup::{Cgroup, Cgroups};
 use child::{Children, Script};
+pub use ended::Ended;
+use ended::Trouble;
+use environment::surroundings;
 use folder::{Folder, Folders};
 use futures_util::future::BoxFuture;
 use job::{Jobs, Look, Start};
@@ -31,16 +36,16 @@ use lru::LruCache;
 use mask::Secrets;
 use plan::Plan;
 use printed::Printed;
-use secrets::NoSecret;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::{Instrument, Span, info, info_span, warn};
+use verdict::judge;
 
 /// What all rows of a worker share.
 pub struct Commands {
@@ -58,73 +63,6 @@ pub struct Commands {
     drain_budget: Duration,
     long_rows: AtomicUsize,
     metrics: Metrics,
-}
-
-/// How a message that stands for a row ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// Its outputs are stored, and that they are.
-    Done,
-    FinishedBefore,
-    /// Its job was cancelled before it began.
-    Cancelled,
-    /// Its job was deleted.
-    Gone(Error),
-    /// It failed for good, and that is written down.
-    Failed(Rejection),
-    /// An attempt failed; another follows. Counted from 1.
-    Again {
-        attempt: u32,
-        why: Error,
-    },
-    /// Not the row's fault, and not counted.
-    Later(Error),
-    /// Works when the configuration is mended.
-    Blocked(Barrier, Error),
-    /// The worker leaves, and it was not begun.
-    NotBegun,
-    /// The worker leaves, and it was cut off.
-    Stopped,
-    /// The message is not ours any more.
-    Lost,
-}
-
-/// What keeps an attempt from its end.
-#[derive(Debug)]
-enum Trouble {
-    /// The attempt has failed; for good, or another may do better.
-    Failed {
-        rejection: Rejection,
-        for_good: bool,
-    },
-    Later(Error),
-    Blocked(Barrier, Error),
-    Gone(Error),
-    Stopped,
-    Lost,
-}
-
-impl Trouble {
-    fn failed(reason: Reason, detail: impl Into<String>) -> Self {
-        Self::Failed { rejection: Rejection::new(reason, detail), for_good: false }
-    }
-
-    fn never(reason: Reason, detail: impl Into<String>) -> Self {
-        Self::Failed { rejection: Rejection::new(reason, detail), for_good: true }
-    }
-}
-
-impl From<Trouble> for Ended {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Failed { rejection, .. } => Self::Failed(rejection),
-            Trouble::Later(why) => Self::Later(why),
-            Trouble::Blocked(barrier, why) => Self::Blocked(barrier, why),
-            Trouble::Gone(why) => Self::Gone(why),
-            Trouble::Stopped => Self::Stopped,
-            Trouble::Lost => Self::Lost,
-        }
-    }
 }
 
 /// Ends when the message is not ours any more. Not asked again after.
@@ -153,7 +91,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOG_EVERY: Duration = Duration::from_secs(15);
 /// What a message can be held for beyond a row's own time: to store its outputs.
 const STORING: Duration = Duration::from_secs(600);
-const SECRETS_KEPT: Duration = Duration::from_secs(60);
 const SECRETS: NonZeroUsize = NonZeroUsize::new(100).expect("not 0");
 /// From one look at strays to the next.
 const STRAYS_EVERY: Duration = Duration::from_secs(10);
@@ -248,6 +185,8 @@ impl Commands {
             bytes_out: 0,
             peak_memory: 0,
             cpu_seconds: 0.0,
+            seconds_before: 0.0,
+            cpu_seconds_before: 0.0,
             log: String::new(),
         };
         let start = match looked {
@@ -263,6 +202,7 @@ impl Commands {
             Err(trouble) => return trouble.into(),
         };
         record.attempt = start.attempt;
+        (record.seconds_before, record.cpu_seconds_before) = start.before;
         let started = Started {
             row: record.row,
             digest: record.digest.clone(),
@@ -288,7 +228,14 @@ impl Commands {
         record.peak_memory = used.peak_memory;
         record.cpu_seconds = used.cpu_seconds;
         record.log = used.log;
-        self.conclude(ticket, &start, record, ended).await
+        let ended = self.conclude(ticket, &start, record, ended).await;
+        // It waits again, and nobody should take it for running.
+        if matches!(ended, Ended::Later(_) | Ended::Blocked(..) | Ended::Stopped) {
+            let removed = self.jobs.remove(layout::state(&ticket.job, State::Started, ticket.row));
+            // Who leaves has little time, and the message goes back all the same.
+            let _ = tokio::time::timeout(LAST_WORDS / 2, removed).await;
+        }
+        ended
     }
 
     async fn leaving(&self) {
@@ -334,7 +281,7 @@ impl Commands {
         if let Err(trouble) = self.jobs.write(layout::state(&ticket.job, state, ticket.row), &record).await {
             return trouble.into();
         }
-        let seconds = (record.ended_at - record.started_at) as f64 / 1e3;
+        let seconds = record.seconds();
         info!(
             job = ticket.job,
             row = ticket.row,
@@ -381,18 +328,14 @@ impl Commands {
             let began = Instant::now();
             let ran = self.run_script(ticket, start, &plan, masked, &folder, give_up, lost, used).await;
             self.metrics.command("run", began.elapsed());
-            if matches!(ran, Err(Trouble::Failed { .. })) && start.known.job.keep_failed {
+            let ended = match ran {
+                Ok(()) => self.store_outputs(start, &plan, &folder, lost).await,
+                Err(trouble) => Err(trouble),
+            };
+            if matches!(ended, Err(Trouble::Failed { .. })) && start.known.job.keep_failed {
                 self.keep_failed(ticket, start, &plan, &folder, lost).await;
             }
-            ran?;
-            let began = Instant::now();
-            // To be finished even if the worker leaves: its drain budget is what ends it.
-            used.bytes_out = tokio::select! {
-                biased;
-                () = &mut *lost => return Err(Trouble::Lost),
-                stored = self.store_outputs(&plan, &folder) => stored?,
-            };
-            self.metrics.command("store", began.elapsed());
+            used.bytes_out = ended?;
             apart(move || {
                 drop(folder);
                 Ok(())
@@ -435,7 +378,8 @@ impl Commands {
         plan.environment.insert("LONGSHORE_JOB".into(), ticket.job.clone());
         plan.environment.insert("LONGSHORE_ROW".into(), ticket.row.to_string());
         plan.environment.insert("LONGSHORE_ATTEMPT".into(), start.attempt.to_string());
-        used.bytes_in = inputs::fetch(&self.store, &self.transfers, &self.folders, &plan.inputs).await?;
+        let store = self.store.for_rows(job.request_payer);
+        used.bytes_in = inputs::fetch(&store, &self.transfers, &self.folders, &plan.inputs).await?;
         let places =
             plan.outputs.iter().map(|o| if o.is_folder { Some(o.local.as_path()) } else { o.local.parent() });
         for place in places.flatten() {
@@ -444,56 +388,6 @@ impl Commands {
         write_script(&folder.path.join(SCRIPT), &start.known.script)
             .map_err(|e| Trouble::Later(Error::new(format!("cannot write the script: {e}"))))?;
         Ok((plan, Secrets::new(values.iter().map(String::as_str))))
-    }
-
-    async fn secret(&self, name: &str) -> Result<String, Trouble> {
-        let kept = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some((_, value)) = kept.filter(|(read, _)| read.elapsed() < SECRETS_KEPT) {
-            return Ok(value);
-        }
-        let value = secrets::resolve(&self.clients, name).await.map_err(|why| match why {
-            NoSecret::Never(why) => Trouble::never(Reason::CommandSecret, why),
-            NoSecret::Now(why) => Trouble::failed(Reason::CommandSecret, why),
-        })?;
-        let kept = (Instant::now(), value.clone());
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).put(name.to_owned(), kept);
-        Ok(value)
-    }
-
-    /// The worker's own, as variables.
-    async fn credentials(&self) -> Result<BTreeMap<String, String>, Trouble> {
-        let mut variables = BTreeMap::new();
-        let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), value.to_owned());
-        if let Some(region) = self.clients.region() {
-            set("AWS_REGION", region.as_ref());
-            set("AWS_DEFAULT_REGION", region.as_ref());
-        }
-        if let Some(url) = self.clients.config.endpoint_url() {
-            set("AWS_ENDPOINT_URL", url);
-        }
-        // In ECS they end after hours, and where they come from is better than what they are.
-        let from = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
-        let token = ["AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
-        let known =
-            |name: &&str| Some((name.to_string(), std::env::var(name).ok().filter(|v| !v.is_empty())?));
-        let origin: Vec<(String, String)> = from.iter().filter_map(known).collect();
-        if !origin.is_empty() {
-            origin.iter().for_each(|(name, value)| drop(set(name, value)));
-            token.iter().filter_map(known).for_each(|(name, value)| drop(set(&name, &value)));
-            return Ok(variables);
-        }
-        let blocked = |why: String| Trouble::Blocked(Barrier::Credentials, Error::new(why));
-        let provider = self.clients.config.credentials_provider();
-        let provider = provider.ok_or_else(|| blocked("there are no credentials to hand on".into()))?;
-        let credentials = provider.provide_credentials().await;
-        let credentials =
-            credentials.map_err(|e| blocked(format!("cannot get credentials to hand on: {e}")))?;
-        set("AWS_ACCESS_KEY_ID", credentials.access_key_id());
-        set("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
-        if let Some(token) = credentials.session_token() {
-            set("AWS_SESSION_TOKEN", token);
-        }
-        Ok(variables)
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of an attempt
@@ -631,10 +525,28 @@ impl Commands {
         }
     }
 
-    async fn store_outputs(&self, plan: &Plan, folder: &Folder) -> Result<u64, Trouble> {
+    /// Gives how many bytes they have. To be finished even if the worker leaves: its drain budget is what ends it.
+    async fn store_outputs(
+        &self,
+        start: &Start,
+        plan: &Plan,
+        folder: &Folder,
+        lost: &mut Lost<'_>,
+    ) -> Result<u64, Trouble> {
+        let began = Instant::now();
         let (row, wanted) = (folder.path.clone(), plan.outputs.clone());
-        let files = apart(move || outputs::collect(&row, &wanted)).await?;
-        outputs::store(&self.store, &self.transfers, &files).await
+        let bucket = self.store.for_rows(start.known.job.request_payer);
+        let store = async {
+            let files = apart(move || outputs::collect(&row, &wanted)).await?;
+            outputs::store(&bucket, &self.transfers, &files).await
+        };
+        let stored = tokio::select! {
+            biased;
+            () = &mut *lost => Err(Trouble::Lost),
+            stored = store => stored,
+        };
+        self.metrics.command("store", began.elapsed());
+        stored
     }
 
     /// So that nothing learned is lost.
@@ -652,7 +564,7 @@ impl Commands {
             () = &mut *lost => {}
             stored = outputs::store(&self.store, &self.transfers, &files) => {
                 if let Err(trouble) = stored {
-                    warn!("the outputs of the failed attempt are not kept: {:?}", Ended::from(trouble));
+                    warn!("the outputs of the failed attempt are not kept: {}", trouble.detail());
                 }
             }
         }
@@ -687,135 +599,8 @@ impl Drop for Long<'_> {
 
 /// In the row's folder.
 const SCRIPT: &str = "script";
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What scripts find of the worker's own environment, and what is theirs alone.
-fn surroundings(folder: &Path) -> Vec<(String, String)> {
-    let inherited = |name: &str| name == "LANG" || name == "TZ" || name.starts_with("LC_");
-    // Not all of it need be text.
-    let own = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-    let mut found: Vec<_> = own.filter(|(name, _)| inherited(name)).collect();
-    let home = folder.to_string_lossy().into_owned();
-    found.push(("TMPDIR".into(), folder.join("tmp").to_string_lossy().into_owned()));
-    found.push(("HOME".into(), home));
-    found.push(("PATH".into(), std::env::var("PATH").unwrap_or_else(|_| PATH.into())));
-    found
-}
 
 fn write_script(path: &Path, script: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(path)?;
     std::io::Write::write_all(&mut file, script)
-}
-
-/// What the end of a script means.
-fn judge(
-    ending: Option<Ending>,
-    ran_out_of_memory: bool,
-    permanent: &[i32],
-    timeout: Duration,
-    memory: Option<u64>,
-) -> Result<(), Trouble> {
-    let limit = memory.map_or_else(|| "the container's limit".to_owned(), |bytes| format!("{bytes} bytes"));
-    let out_of_memory =
-        || Trouble::failed(Reason::CommandMemory, format!("killed: out of memory (limit: {limit})"));
-    let Some(ending) = ending else {
-        let detail = "killed together with what watches over it: most likely out of memory";
-        return Err(if ran_out_of_memory {
-            out_of_memory()
-        } else {
-            Trouble::failed(Reason::CommandKilled, detail)
-        });
-    };
-    if let Some(why) = ending.error {
-        return Err(Trouble::failed(Reason::CommandFailed, why));
-    }
-    if ending.timed_out {
-        let detail = format!("not finished within {} s", timeout.as_secs());
-        return Err(Trouble::failed(Reason::CommandTimeout, detail));
-    }
-    if ending.too_large || ran_out_of_memory && ending.code != Some(0) {
-        return Err(out_of_memory());
-    }
-    match (ending.code, ending.signal) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) => {
-            let (reason, meaning) = match code {
-                137 => (Reason::CommandKilled, " (SIGKILL: most likely out of memory)".to_owned()),
-                126 => (Reason::CommandFailed, " (cannot be executed)".to_owned()),
-                127 => (Reason::CommandFailed, " (a command was not found)".to_owned()),
-                129..=192 => (Reason::CommandFailed, format!(" ({})", signal_name(code - 128))),
-                _ => (Reason::CommandFailed, String::new()),
-            };
-            let rejection = Rejection::new(reason, format!("exit code {code}{meaning}"));
-            Err(Trouble::Failed { rejection, for_good: permanent.contains(&code) })
-        }
-        (None, signal) => {
-            let number = signal.unwrap_or_default();
-            let likely = if number == 9 { ": most likely out of memory" } else { "" };
-            let detail = format!("killed by {}{likely}", signal_name(number));
-            Err(Trouble::failed(Reason::CommandKilled, detail))
-        }
-    }
-}
-
-/// Of those that end programs, by their numbers in Linux.
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return format!("signal {number}"),
-    };
-    name.to_owned()
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reason(ending: Ending, ran_out: bool) -> (Reason, String, bool) {
-        match judge(Some(ending), ran_out, &[3], Duration::from_secs(60), None) {
-            Err(Trouble::Failed { rejection, for_good }) => (rejection.reason, rejection.detail, for_good),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn exit(code: i32) -> Ending {
-        Ending { code: Some(code), ..Ending::default() }
-    }
-
-    #[test]
-    fn every_end_has_its_name() {
-        assert!(judge(Some(exit(0)), false, &[], GRACE, None).is_ok());
-        assert_eq!(reason(exit(1), false), (Reason::CommandFailed, "exit code 1".into(), false));
-        assert_eq!(reason(exit(3), false), (Reason::CommandFailed, "exit code 3".into(), true));
-        assert!(reason(exit(137), false).1.contains("out of memory"));
-        assert_eq!(reason(exit(137), true).0, Reason::CommandMemory);
-        assert_eq!(reason(exit(143), false).1, "exit code 143 (SIGTERM)");
-        let killed = Ending { signal: Some(11), ..Ending::default() };
-        assert_eq!(reason(killed, false), (Reason::CommandKilled, "killed by SIGSEGV".into(), false));
-        let slow = Ending { timed_out: true, code: Some(0), ..Ending::default() };
-        assert_eq!(reason(slow, false), (Reason::CommandTimeout, "not finished within 60 s".into(), false));
-        let large = Ending { too_large: true, signal: Some(9), ..Ending::default() };
-        assert_eq!(reason(large, false).0, Reason::CommandMemory);
-        assert!(judge(None, false, &[], GRACE, None).is_err());
-    }
 }

@@ -4,7 +4,7 @@
 use crate::command::wire::{Job, Kind};
 use crate::error::Printable;
 use crate::event::is_bucket_name;
-use crate::store::Location;
+use crate::store::{Location, split_url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -117,8 +117,7 @@ impl Plan {
 
 fn transfer(name: &str, value: &str, folder: &Path, is_folder: bool) -> Result<Transfer, String> {
     let wrong = |why: &str| format!("{name} is {:?}: {why}", Printable(value).to_string());
-    let rest = value.strip_prefix("s3://").ok_or_else(|| wrong("it does not begin with s3://"))?;
-    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    let (bucket, key) = split_url(value).ok_or_else(|| wrong("it does not begin with s3://"))?;
     if !is_bucket_name(bucket) {
         return Err(wrong("that is no bucket"));
     }
@@ -173,6 +172,7 @@ mod tests {
             permanent: Vec::new(),
             credentials: false,
             keep_failed: false,
+            request_payer: false,
             memory: None,
             milli_cpus: None,
         }

@@ -1,6 +1,7 @@
 //! What a script prints: line by line into the log, and its beginning and end for S3. Both without secrets.
 
 use super::mask::{Masker, Secrets};
+use crate::command::kept::{self, KEPT};
 use crate::error::Printable;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +27,6 @@ struct Kept {
     total: u64,
 }
 
-/// Of the beginning, and of the end.
-const KEPT: usize = 1 << 20;
 /// More than this of one attempt is not for the log, which costs by the byte.
 const LOGGED: u64 = 1 << 20;
 /// A longer line is logged in pieces.
@@ -102,13 +101,9 @@ impl Printed {
 
     /// For S3: beginning and end, and what is not there between them.
     pub fn kept(&self) -> Vec<u8> {
-        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = kept.first.clone();
-        if kept.cut > 0 {
-            text.extend(format!("\n[longshore: {} bytes are left out here]\n", kept.cut).bytes());
-        }
-        text.extend(&kept.last);
-        text
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { first, last, cut, .. } = &mut *kept;
+        kept::Kept { first, left_out: *cut, last: last.make_contiguous() }.text()
     }
 }
 

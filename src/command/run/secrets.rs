@@ -1,6 +1,10 @@
 //! Values of `--secret-env`, resolved here and nowhere else.
 
-use crate::aws::{self, Clients};
+#[cfg(feature = "commands")]
+use crate::aws;
+use crate::aws::Clients;
+#[cfg(feature = "commands")]
+use crate::command::secret::{Place, place};
 use crate::error::Printable;
 
 /// Why there is no value.
@@ -12,37 +16,11 @@ pub enum NoSecret {
     Now(String),
 }
 
-/// Where a name leads.
-#[cfg_attr(not(feature = "commands"), allow(dead_code))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place<'a> {
-    Parameter(&'a str),
-    Secret(&'a str),
-}
-
-/// An ARN says which service and region; a name alone is a parameter's.
-fn place(name: &str) -> Result<(Place<'_>, Option<&str>), String> {
-    let parts: Vec<&str> = name.splitn(6, ':').collect();
-    match parts.as_slice() {
-        ["arn", _, "secretsmanager", region, _, rest] if rest.starts_with("secret:") => {
-            Ok((Place::Secret(name), Some(region)))
-        }
-        ["arn", _, "ssm", region, _, rest] if rest.starts_with("parameter/") => {
-            Ok((Place::Parameter(name), Some(region)))
-        }
-        ["arn", ..] => Err("it is the ARN of neither a parameter nor a secret".into()),
-        _ if name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_/:".contains(c)) && !name.is_empty() => {
-            Ok((Place::Parameter(name), None))
-        }
-        _ => Err("it is no name of a parameter".into()),
-    }
-}
-
 /// What a name stands for.
 #[cfg(feature = "commands")]
 pub async fn resolve(clients: &Clients, name: &str) -> Result<String, NoSecret> {
     let shown = Printable(name).to_string();
-    let (place, region) = place(name).map_err(|why| NoSecret::Never(format!("secret {shown}: {why}")))?;
+    let (place, region) = place(name).map_err(|why| NoSecret::Never(format!("secret {shown} {why}")))?;
     let told = |code: Option<&str>, why: String| {
         let line = format!("cannot read secret {shown}: {why}");
         match code {
@@ -79,26 +57,6 @@ pub async fn resolve(clients: &Clients, name: &str) -> Result<String, NoSecret> 
 
 #[cfg(not(feature = "commands"))]
 pub async fn resolve(_clients: &Clients, name: &str) -> Result<String, NoSecret> {
-    let _ = place(name);
     let shown = Printable(name);
     Err(NoSecret::Never(format!("secret {shown}: this program was built without the feature `commands`")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_arns_are_told_apart() {
-        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf";
-        assert_eq!(place(secret), Ok((Place::Secret(secret), Some("eu-west-1"))));
-        let parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/app/token";
-        assert_eq!(place(parameter), Ok((Place::Parameter(parameter), Some("us-east-1"))));
-        for name in ["/app/token", "token", "/app/token:3"] {
-            assert_eq!(place(name), Ok((Place::Parameter(name), None)));
-        }
-        for wrong in ["arn:aws:s3:::bucket", "", "a b", "$(id)"] {
-            assert!(place(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! What a cell may hold.
 
 use super::mistakes::quoted;
+use crate::command::secret;
 use crate::command::wire::{Column, Kind};
 use crate::event::is_bucket_name;
-use crate::store::Location;
+use crate::store::{Location, split_url};
 
 /// Linux starts no program with a longer string in its environment (MAX_ARG_STRLEN), with the `=` and the
 /// byte at its end.
@@ -38,7 +39,7 @@ pub fn check(column: &Column, value: &str) -> Result<(), String> {
     match column.kind {
         Kind::Env => variable(&column.name, value),
         _ if value.is_empty() => Ok(()),
-        Kind::SecretEnv => secret(value),
+        Kind::SecretEnv => secret::place(value).map(|_| ()),
         Kind::Input | Kind::Output => {
             let place = location(value)?;
             let recursive = format!("--{}-recursive", column.kind.word());
@@ -73,25 +74,15 @@ fn variable(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A name of a parameter, or an ARN. Never shown: people put the secret itself here by mistake.
-fn secret(value: &str) -> Result<(), String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"/_.-:+=@".contains(&b);
-    if value.len() > 2048 || !value.bytes().all(fits) {
-        return Err("is no name or ARN of an SSM parameter and no ARN of a Secrets Manager secret".into());
-    }
-    Ok(())
-}
-
 /// `s3://bucket/key`; the key may be empty.
 ///
 /// # Errors
 ///
 /// Why it is none.
 pub fn location(value: &str) -> Result<Location, String> {
-    let Some(rest) = value.strip_prefix("s3://") else {
+    let Some((bucket, key)) = split_url(value) else {
         return Err(format!("{} does not begin with s3://", quoted(value)));
     };
-    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     if !is_bucket_name(bucket) {
         return Err(format!("{} names no bucket: write s3://bucket/key", quoted(value)));
     }
