@@ -7,6 +7,8 @@ use common::LIMIT;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run, worker};
 use common::stage::Stage;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 #[test]
@@ -43,6 +45,56 @@ fn help_is_there_for_every_command_and_tells_the_defaults() {
     assert_eq!(run(longshore().arg("man").arg(folder.path())).0, Some(0));
     let page = std::fs::read_to_string(folder.path().join("longshore-dlq-redrive.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
+    for page in [
+        "",
+        "-status",
+        "-healthcheck",
+        "-backfill",
+        "-config",
+        "-dlq",
+        "-dlq-list",
+        "-dlq-redrive",
+        "-dlq-drop",
+    ] {
+        let text = std::fs::read_to_string(folder.path().join(format!("longshore{page}.1"))).unwrap();
+        assert!(text.contains("Exit codes: 0 "), "longshore{page}.1: {text}");
+    }
+    let page = std::fs::read_to_string(folder.path().join("longshore-dlq-drop.1")).unwrap();
+    assert!(page.contains("the answer was no") && page.contains("no terminal to ask at"), "{page}");
+}
+
+#[test]
+fn config_check_tells_every_setting_of_work_and_where_it_comes_from() {
+    let (_, help, _) = run(longshore().args(["work", "--help"]));
+    let flags =
+        help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split([' ', '<']).next());
+    let flags: BTreeSet<&str> = flags.filter(|flag| *flag != "help" && *flag != "version").collect();
+    assert!(flags.len() > 30, "{flags:?}");
+    let mut command = longshore();
+    command
+        .args(["config", "check", "--offline", "--json"])
+        .env("LONGSHORE_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/q")
+        .env("LONGSHORE_OUTPUT_BUCKET", "renditions")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_PROFILE", "team")
+        .env("AWS_ENDPOINT_URL", "https://user:word@example.com/");
+    let (code, text, errors) = run(&mut command);
+    assert_eq!(code, Some(0), "{errors}");
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: BTreeSet<&str> = told.iter().map(|line| line["setting"].as_str().unwrap()).collect();
+    assert_eq!(names, flags);
+    let of = |name: &str| {
+        let line = told.iter().find(|line| line["setting"] == name).unwrap();
+        (line["value"].as_str().unwrap(), line["from"].as_str().unwrap())
+    };
+    assert_eq!(of("region"), ("eu-west-1", "AWS_REGION"));
+    assert_eq!(of("profile"), ("team", "AWS_PROFILE"));
+    assert_eq!(of("endpoint-url"), ("https://…@example.com/", "AWS_ENDPOINT_URL"));
+    for line in &told {
+        for part in ["value", "from"] {
+            assert!(line[part].as_str().is_some_and(|text| !text.is_empty()), "{line}");
+        }
+    }
 }
 
 #[test]
@@ -223,6 +275,17 @@ async fn a_missing_queue_is_told_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_gives_messages_up_early_is_told() {
+    let stage = Stage::with_receives(4).await;
+    let mut process = Process::start(worker(&stage));
+    let line = process.wait_for_line("maxReceiveCount", LIMIT);
+    assert!(line.contains("after 4 receives") && line.contains("set it to 5 or more"), "{line}");
+    process.signal("TERM");
+    assert_eq!(process.wait(LIMIT).code(), Some(0));
+    assert!(process.seen.iter().all(|line| !line.contains("panicked")), "{:?}", process.seen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_output_bucket_is_told_with_its_remedy_and_costs_no_picture() {
     let mut stage = Stage::new().await;
     stage.output = common::unique("missing");
@@ -242,7 +305,10 @@ async fn a_missing_output_bucket_is_told_with_its_remedy_and_costs_no_picture() 
 fn what_is_shipped_checks_for_overflow() {
     let manifest = include_str!("../Cargo.toml");
     let profile = |name: &str| manifest.split("\n[").find(|part| part.starts_with(&format!("{name}]")));
-    assert!(profile("profile.release.package.longshore").unwrap().contains("overflow-checks = true"));
+    for parser in ["longshore", "image", "png", "gif", "weezl", "tiff", "image-webp", "moxcms"] {
+        let profile = profile(&format!("profile.release.package.{parser}"));
+        assert!(profile.is_some_and(|lines| lines.contains("overflow-checks = true")), "{parser}");
+    }
     assert!(profile("profile.dist").unwrap().contains("inherits = \"release\""));
     assert!(!manifest.contains("overflow-checks = false"));
 }

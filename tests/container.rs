@@ -3,6 +3,7 @@
 
 mod common;
 #[path = "faults/harness/tls.rs"]
+#[allow(dead_code)] // scenarios with faults need more of it
 mod tls;
 
 use common::pictures::{assert_shows, jpeg, picture};

@@ -25,6 +25,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The quotes of one fault, by where they are seen; and the commands that mend it.
@@ -69,6 +70,8 @@ struct Day {
     /// The way of those who are refused what the worker is refused.
     operator: Proxy,
     told: Told,
+    /// Lines of the log when it was last looked at.
+    logged: AtomicUsize,
 }
 
 impl Day {
@@ -77,7 +80,7 @@ impl Day {
         let worker = scenario.worker("w").await;
         // What the worker asks is checked to the last call; what an operator asks is no part of that.
         let operator = Proxy::start("operator", &scenario.stage.world.endpoint, Log::default()).await;
-        Self { scenario, worker, operator, told: told(fault) }
+        Self { scenario, worker, operator, told: told(fault), logged: AtomicUsize::default() }
     }
 
     fn refuse(&self, on: On, status: u16, code: &'static str, message: &'static str) {
@@ -168,8 +171,12 @@ impl Day {
         self.named(&lines.join("\n"))
     }
 
-    /// As text: level and message.
+    /// As text: level and message. Of a worker that stands still, what is new since the last look.
     fn log(&self) -> String {
+        let lines = self.worker.lines().len();
+        if self.stands_still() && self.logged.swap(lines, Ordering::SeqCst) == lines {
+            return "no line".into();
+        }
         let lines = self.worker.lines().into_iter().filter_map(|l| serde_json::from_str::<Value>(&l).ok());
         let lines = lines.map(|line| {
             let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
@@ -182,7 +189,10 @@ impl Day {
 
     async fn metrics(&self) -> String {
         let asked = tokio::time::timeout(Duration::from_secs(5), self.worker.ask("/metrics")).await;
-        asked.ok().flatten().map_or("no answer".into(), |(_, text)| text)
+        // What is told from 0 on has not happened yet.
+        let happened =
+            |text: String| text.lines().filter(|l| !l.ends_with(" 0")).collect::<Vec<_>>().join("\n");
+        asked.ok().flatten().map_or("no answer".into(), |(_, text)| happened(text))
     }
 
     /// By the kernel's word: stopped.

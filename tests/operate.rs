@@ -1,17 +1,26 @@
 //! What an operator does on the day something is stuck: the dead-letter queue and backfill.
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+#[path = "operate/backfill.rs"]
+mod backfill;
 mod common;
+#[path = "faults/harness/mod.rs"]
+#[allow(unused_imports)] // the scenarios need more of it
+mod harness;
+#[path = "operate/letters.rs"]
+mod letters;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
-use common::LIMIT;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
+use common::terminal::Terminal;
+use common::{LIMIT, wait_for};
 use longshore::job::Outcome;
 use longshore::local::s3;
 use serde_json::{Value, json};
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn operator(stage: &Stage, arguments: &[&str]) -> Command {
     let mut command = longshore();
@@ -36,12 +45,20 @@ fn json_lines(text: &str) -> Vec<Value> {
 }
 
 async fn bury(stage: &Stage, key: &str, reason: Option<&str>) {
+    bury_since(stage, key, reason, None).await;
+}
+
+/// `age`: since it was first received.
+async fn bury_since(stage: &Stage, key: &str, reason: Option<&str>, age: Option<Duration>) {
     let body = stage.message(&[stage.record(key, "e", "01")]);
     let mut send = stage.world.sqs.send_message().queue_url(&stage.dlq).message_body(body);
-    if let Some(reason) = reason {
-        let value =
-            MessageAttributeValue::builder().data_type("String").string_value(reason).build().unwrap();
-        send = send.message_attributes("longshore.reason", value);
+    let first = age.map(|age| (SystemTime::now() - age).duration_since(UNIX_EPOCH).unwrap().as_millis());
+    let attributes =
+        [("reason", reason.map(str::to_owned)), ("first-received", first.map(|ms| ms.to_string()))];
+    for (name, value) in attributes {
+        let Some(value) = value else { continue };
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build().unwrap();
+        send = send.message_attributes(format!("longshore.{name}"), value);
     }
     send.send().await.unwrap();
 }
@@ -105,8 +122,29 @@ async fn letters_are_dropped_only_after_a_yes() {
     assert_eq!(stage.depth(&stage.dlq).await, (14, 0));
     let (code, text, _) = told(&stage, &[&drop[..], &["--yes", "--json"]].concat()).await;
     assert_eq!(code, Some(0));
-    assert_eq!(json_lines(&text)[0], json!({"seen": 14, "done": 12, "failed": 0, "interrupted": false}));
+    assert_eq!(
+        json_lines(&text)[0],
+        json!({"seen": 14, "done": 12, "failed": 0, "interrupted": false, "status": "COMPLETED", "why": null})
+    );
     assert_eq!(stage.depth(&stage.dlq).await, (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_asked_may_say_no() {
+    let stage = graveyard().await;
+    for (answer, code, left) in [("n\n", 1, 14), ("\n", 1, 14), ("yes\n", 0, 2)] {
+        let mut terminal = Terminal::new(24, 80);
+        let mut command = operator(&stage, &["dlq", "drop", "--reason", "truncated"]);
+        command.stdin(terminal.stdio()).stderr(terminal.stdio());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+            terminal.wait_for(|text| text.contains("[y/N]"), LIMIT);
+            terminal.write(answer);
+            child.wait().unwrap().code()
+        });
+        assert_eq!(asked.await.unwrap(), Some(code), "{answer:?}");
+        assert_eq!(stage.depth(&stage.dlq).await, (left, 0), "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,12 +231,15 @@ async fn the_configuration_is_checked_without_changing_anything() {
         "concurrency         7  (--concurrency)".into(),
         "wait-time           10s  (default)".into(),
         "cache-control       none  (default)".into(),
+        "region              us-east-1  (AWS_REGION)".into(),
+        format!("dlq-url             {}  (the queue's redrive policy)", stage.dlq),
         format!("allowed      sqs:ReceiveMessage           {}", stage.queue),
         format!("allowed      sqs:DeleteMessage            {}", stage.queue),
         format!("allowed      sqs:ChangeMessageVisibility  {}", stage.queue),
         format!("allowed      sqs:SendMessage              {}", stage.dlq),
         format!("allowed      s3:GetObject                 s3://{}", stage.input),
         format!("allowed      s3:PutObject                 s3://{}", stage.output),
+        "not tried    kms:Decrypt                  keys of KMS: only a message".into(),
     ] {
         assert!(text.contains(&line), "{line:?} in\n{text}");
     }
@@ -267,6 +308,23 @@ async fn metrics_are_published_to_cloudwatch_when_the_worker_leaves() {
     let sum = |name: &str| lines.iter().filter_map(|line| line[name].as_f64()).sum::<f64>();
     assert_eq!(sum("messaging_client_consumed_messages_total"), 1.0, "{text}");
     assert_eq!(sum("longshore_messages_deleted_total"), 1.0, "{text}");
+    let has = |name: &str| lines.iter().any(|line| !line[name].is_null());
+    assert!(has("longshore_tasks") && has("longshore_drain_seconds"), "{text}");
     let encoded = lines.iter().find(|l| l["stage"] == "encode" && l["rendition"] == "thumbs").unwrap();
     assert_eq!(encoded["longshore_stage_seconds"].as_array().unwrap().len(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_published_to_cloudwatch_every_minute() {
+    let stage = Stage::new().await;
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_EMF_NAMESPACE", "Pictures").env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start_printing_to(command, printed.reopen().unwrap());
+    process.wait_for_line("started", LIMIT);
+    let told = || std::fs::read_to_string(printed.path()).unwrap();
+    let first =
+        wait_for("line", 3 * LIMIT, || async { Some(told()).filter(|text| text.ends_with('\n')) }).await;
+    assert!(first.contains("\"longshore_messages_in_flight\""), "{first}");
+    assert!(process.ended().is_none(), "it goes on");
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,7 +11,8 @@ use axum::routing::post;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
-use common::{LIMIT, unique, wait_for};
+use common::terminal::Terminal;
+use common::{LIMIT, unique};
 use longshore::local::s3;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -79,7 +81,11 @@ async fn answer(
             "events": [{"createdAt": now - 30, "message": "(service worker) has started 1 tasks"}],
         }]}),
         "ListTasks" if stopped => json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/old"]}),
-        "ListTasks" => json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/new"]}),
+        // Two pages of each list.
+        "ListTasks" if input["nextToken"] == "more" => {
+            json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/new"]})
+        }
+        "ListTasks" => json!({"taskArns": ["arn:aws:ecs:us-east-1:1:task/fleet/new"], "nextToken": "more"}),
         "DescribeTasks" if input["tasks"][0].as_str().unwrap().ends_with("old") => json!({"tasks": [{
             "taskArn": "arn:aws:ecs:us-east-1:1:task/fleet/old", "lastStatus": "STOPPED",
             "startedAt": now - 900, "stoppedAt": now - 60, "stoppedReason": "Essential container in task exited",
@@ -89,15 +95,19 @@ async fn answer(
             "taskArn": "arn:aws:ecs:us-east-1:1:task/fleet/new", "lastStatus": "RUNNING", "startedAt": now - 5,
             "containers": [{"name": "worker", "networkInterfaces": [{"privateIpv4Address": "127.0.0.1"}]}],
         }]}),
-        "ListContainerInstances" if input["filter"] == FILTER => {
-            json!({"containerInstanceArns": ["arn:aws:ecs:us-east-1:1:container-instance/fleet/a"]})
-        }
+        "ListContainerInstances" if input["filter"] == FILTER => json!({
+            "containerInstanceArns": ["arn:aws:ecs:us-east-1:1:container-instance/fleet/a"],
+            "nextToken": if input["nextToken"].is_null() { json!("more") } else { Value::Null },
+        }),
         "ListContainerInstances" => json!({"containerInstanceArns": []}),
         "DescribeContainerInstances" => json!({"containerInstances": [{
             "ec2InstanceId": "i-0a", "status": "ACTIVE", "agentConnected": false, "runningTasksCount": 2,
             "pendingTasksCount": 0, "attributes": [{"name": "ecs.instance-type", "value": "t2.large"}],
             "remainingResources": [{"name": "CPU", "integerValue": 512}, {"name": "MEMORY", "integerValue": 900}],
         }]}),
+        "DescribeScalableTargets" if input["NextToken"].is_null() => {
+            json!({"ScalableTargets": [], "NextToken": "more"})
+        }
         "DescribeScalableTargets" => json!({"ScalableTargets": [{
             "ServiceNamespace": "ecs", "ResourceId": "service/fleet/worker", "RoleARN": "arn:aws:iam::1:role/r",
             "ScalableDimension": "ecs:service:DesiredCount", "MinCapacity": 0, "MaxCapacity": 10, "CreationTime": now,
@@ -107,6 +117,12 @@ async fn answer(
             "ScalableDimension": "ecs:service:DesiredCount", "Description": "Setting desired count to 4.",
             "Cause": "monitor alarm backlog in state ALARM triggered policy backlog", "StartTime": now - 90,
             "StatusCode": "Successful",
+        }, {
+            "ActivityId": "2", "ServiceNamespace": "ecs", "ResourceId": "service/fleet/worker",
+            "ScalableDimension": "ecs:service:DesiredCount", "Description": "Attempting to scale.",
+            "Cause": "monitor alarm backlog in state ALARM triggered policy backlog", "StartTime": now - 30,
+            "StatusCode": "Unfulfilled",
+            "NotScaledReasons": [{"Code": "AlreadyAtMaxCapacity", "MaxCapacity": 10, "CurrentCapacity": 10}],
         }]}),
         _ => {
             let refused = json!({"__type": "AccessDeniedException", "message": "not yours"});
@@ -133,11 +149,13 @@ async fn a_cluster_is_shown_with_tasks_instances_and_scaling() {
         (&json!(4), &json!(3), &json!(1))
     );
     assert_eq!(service["rollout"], "IN_PROGRESS");
-    assert_eq!(cluster["tasks"][0]["status"], "RUNNING");
-    assert_eq!(cluster["tasks"][1]["reason"], "Essential container in task exited; worker: exit code 137");
+    assert_eq!(cluster["tasks"][1]["status"], "RUNNING", "of the second page");
+    assert_eq!(cluster["tasks"][2]["reason"], "Essential container in task exited; worker: exit code 137");
+    assert_eq!(cluster["instances"].as_array().unwrap().len(), 2, "of both pages");
     assert_eq!(cluster["instances"][0]["kind"], "t2.large");
     assert_eq!(control.asked("ListContainerInstances").unwrap()["filter"], FILTER);
     assert_eq!(status["scaling"][0]["activities"][0]["what"], "Setting desired count to 4.");
+    assert_eq!(control.asked("DescribeScalingActivities").unwrap()["IncludeNotScaledActivities"], true);
     assert_eq!((&status["scaling"][0]["least"], &status["scaling"][0]["most"]), (&json!(0), &json!(10)));
 
     let (_, text, _) = run_aside(told_as_text(&stage, &url)).await;
@@ -147,6 +165,7 @@ async fn a_cluster_is_shown_with_tasks_instances_and_scaling() {
         "AGENT NOT CONNECTED",
         "0 to 10 tasks",
         "monitor alarm backlog in state ALARM",
+        "not scaled: AlreadyAtMaxCapacity (at the most, 10 tasks)",
     ] {
         assert!(text.contains(part), "{part:?} in\n{text}");
     }
@@ -186,7 +205,7 @@ async fn workers_tell_their_rates_and_watching_goes_on_until_it_is_interrupted()
     let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
-    assert_eq!(next()["workers"][&address]["per_second"], Value::Null, "nothing to compare with yet");
+    assert_eq!(next()["workers"][&address]["per_second"], 0.0, "nothing has come to an end yet");
     let etag = stage.upload("a.jpg", jpeg(&picture(300, 200))).await;
     stage.send(stage.message(&[stage.record("a.jpg", &etag, "01")])).await;
     let worker = std::iter::repeat_with(&mut next)
@@ -196,32 +215,113 @@ async fn workers_tell_their_rates_and_watching_goes_on_until_it_is_interrupted()
     assert!(worker["per_second"].as_f64().unwrap() > 0.0, "{worker}");
     assert!(worker["p99_seconds"].as_f64().unwrap() > 0.0, "{worker}");
     assert_eq!(worker["ready"], true, "{worker}");
+    // One look is enough for a rate.
+    let (_, status) = look(&stage, &url, &["--worker", &address]).await;
+    assert!(status["workers"][&address]["per_second"].as_f64().unwrap() > 0.0, "{status}");
     let interrupted = Command::new("kill").args(["-s", "INT", &watching.id().to_string()]).status();
     assert!(interrupted.unwrap().success());
     assert_eq!(tokio::task::spawn_blocking(move || watching.wait()).await.unwrap().unwrap().code(), Some(0));
 }
 
+fn state_change(nth: usize) -> String {
+    let event = json!({
+        "id": format!("e{nth}"), "time": format!("2026-01-01T{:02}:{:02}:00Z", nth / 60, nth % 60),
+        "detail-type": "ECS Task State Change",
+        "detail": {"taskArn": format!("arn:aws:ecs:us-east-1:1:task/c/{nth}"), "lastStatus": "STOPPED",
+            "stoppedReason": "Scaling activity", "containers": []},
+    });
+    event.to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn state_changes_are_shown_and_stay_in_their_queue() {
+async fn the_newest_of_many_state_changes_are_shown_at_each_look_and_stay_in_their_queue() {
+    const MANY: usize = 300;
     let stage = Stage::new().await;
     let queue = stage.world.sqs.create_queue().queue_name(unique("changes")).send().await.unwrap();
     let queue = queue.queue_url.unwrap();
-    let event = json!({
-        "id": "e1", "time": "2026-01-01T00:00:00Z", "detail-type": "ECS Task State Change",
-        "detail": {"taskArn": "arn:aws:ecs:us-east-1:1:task/c/abc", "lastStatus": "STOPPED",
-            "stoppedReason": "Scaling activity", "containers": []},
-    });
-    stage.world.sqs.send_message().queue_url(&queue).message_body(event.to_string()).send().await.unwrap();
+    // The newest first: SQS keeps to no order.
+    for batch in (0..MANY).rev().collect::<Vec<_>>().chunks(10) {
+        let entry = |nth: &usize| {
+            let entry = SendMessageBatchRequestEntry::builder().id(nth.to_string());
+            entry.message_body(state_change(*nth)).build().unwrap()
+        };
+        let send = stage.world.sqs.send_message_batch().queue_url(&queue);
+        send.set_entries(Some(batch.iter().map(entry).collect())).send().await.unwrap();
+    }
     let url = Control::default().start().await;
-    let changes = wait_for("state change", LIMIT, || async {
+    let newest: Vec<String> = (MANY - 10..MANY).map(|nth| format!("task {nth}")).collect();
+    for nth in ["first", "second"] {
         let (_, status) = look(&stage, &url, &["--changes-url", &queue]).await;
-        (status["changes"] != json!([])).then(|| status["changes"].clone())
-    })
-    .await;
-    assert_eq!(changes[0]["who"], "task abc");
-    assert_eq!(changes[0]["why"], "Scaling activity");
-    let (visible, hidden) = stage.depth(&queue).await;
-    assert_eq!(visible + hidden, 1, "looking takes nothing away");
+        let changes = status["changes"].as_array().unwrap_or_else(|| panic!("{status}"));
+        let who: Vec<&str> = changes.iter().map(|change| change["who"].as_str().unwrap()).collect();
+        assert_eq!(who, newest, "at the {nth} look");
+        assert_eq!(changes[0]["why"], "Scaling activity");
+        assert_eq!(stage.depth(&queue).await, (MANY as u64, 0), "looking takes nothing away");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_never_answers_takes_nothing_from_the_others() {
+    let stage = Stage::new().await;
+    stage.send("one").await;
+    let address = free_address().await;
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_QUEUE_URL", &stage.dlq);
+    let mut process = Process::start(command);
+    process.wait_for_line("started", LIMIT);
+    // It takes every connection, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let taking = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok((stream, _)) = silent.accept().await {
+            taken.push(stream);
+        }
+    });
+    let arguments = ["--cluster", "fleet", "--worker", &address];
+    let (code, status) = tokio::time::timeout(LIMIT, look(&stage, &url, &arguments)).await.expect("an end");
+    assert_eq!(code, Some(1), "{status}");
+    assert_eq!(status["queue"]["visible"], 1, "{status}");
+    assert_eq!(status["workers"][&address]["ready"], true, "{status}");
+    let cluster = &status["cluster"];
+    for part in [
+        &status["oldest_seconds"],
+        &cluster["services"],
+        &cluster["tasks"],
+        &cluster["instances"],
+        &status["scaling"],
+    ] {
+        assert!(part["cannot_read"].as_str().is_some_and(|why| why.contains("no answer within")), "{status}");
+    }
+    taking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_stays_within_the_terminal() {
+    const ROWS: u16 = 6;
+    const COLUMNS: u16 = 30;
+    let stage = Stage::new().await;
+    let url = Control::default().start().await;
+    let mut terminal = Terminal::new(ROWS, COLUMNS);
+    let address = free_address().await;
+    let arguments =
+        ["--watch", "--every", "1", "--cluster", "fleet", "--filter", FILTER, "--worker", &address];
+    let mut command = status(&stage, &url, &arguments);
+    let mut watching = command.stdin(Stdio::null()).stdout(terminal.stdio()).spawn().unwrap();
+    let watched = tokio::task::spawn_blocking(move || {
+        let text = terminal.wait_for(|text| text.matches("\x1b[J").count() >= 2, LIMIT);
+        let killed = watching.kill();
+        let _ = watching.wait();
+        killed.unwrap();
+        text
+    });
+    let text = watched.await.unwrap();
+    let look = text.split("\x1b[H").nth(1).unwrap().split("\x1b[J").next().unwrap();
+    let lines: Vec<&str> = look.split("\r\n").map(|line| line.trim_end_matches("\x1b[K")).collect();
+    assert_eq!(lines.len(), usize::from(ROWS), "{look:?}");
+    assert!(lines.iter().all(|line| line.chars().count() < usize::from(COLUMNS)), "{look:?}");
+    assert!(lines[0].starts_with("queue "), "{look:?}");
+    assert!(lines.last().unwrap().contains("lines more"), "{look:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

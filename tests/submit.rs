@@ -11,6 +11,7 @@ use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
 use common::{LIMIT, unique, wait_for};
 use futures_util::StreamExt;
+use longshore::command::kept::{KEPT, Kept};
 use longshore::command::layout::{self, State};
 use longshore::command::wire::{Envelope, Job, Record, Row, Started, Ticket};
 use longshore::local::s3;
@@ -158,9 +159,15 @@ impl Yard {
             bytes_out: 10,
             peak_memory: 5_000_000,
             cpu_seconds: 1.5,
+            seconds_before: 0.0,
+            cpu_seconds_before: 0.0,
             log: layout::log("job", ticket.row, 2),
         };
         self.put(&layout::state("job", state, ticket.row), serde_json::to_vec(&record).unwrap()).await;
+    }
+
+    fn ticket(&self, row: u64) -> Ticket {
+        Ticket { version: 1, job: "job".into(), values: None, row, digest: "d".into(), submitted_at: 0 }
     }
 
     async fn started(&self, ticket: &Ticket) {
@@ -261,14 +268,49 @@ async fn mistakes_of_settings_and_table_are_told_at_once_and_nothing_is_queued()
     ] {
         assert!(errors.contains(part), "{part:?} in\n{errors}");
     }
+    // What is wrong in one row hides nothing of another.
+    let input = &yard.stage.input;
+    let table =
+        format!("--secret-env S\t--input IN\nb64+=\t\n/name\ts3://{input}/nothing\narn:aws:s3:::b\t\n");
+    let (code, _, errors) = yard.submit(&table, &[]).await;
+    assert_eq!((code, errors.lines().count()), (Some(2), 4), "{errors}");
+    for part in [
+        "row 1 (line 2), column 1 (--secret-env S): is no name or ARN",
+        "row 3 (line 4), column 1 (--secret-env S): is the ARN of neither",
+        &format!("row 2, column --input IN: \"s3://{input}/nothing\" does not exist"),
+    ] {
+        assert!(errors.contains(part), "{part:?} in\n{errors}");
+    }
+    assert!(!errors.contains("b64+="), "it may be the secret itself: {errors}");
     let table = "--output OUT\ns3://out/1\ns3://out/2\ns3://out/1\n";
-    let (code, _, errors) = yard.submit(table, &[]).await;
+    let (code, _, errors) = yard.submit(table, &["--no-verify-buckets"]).await;
     assert_eq!(code, Some(2));
     assert!(
         errors.contains("row 3, column --output OUT: \"s3://out/1\" is an output of row 1 as well"),
         "{errors}"
     );
     assert!(yard.keys().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_is_named_with_a_flag_or_without_but_once() {
+    let yard = Yard::new().await;
+    let table = yard.file("plays.tsv", numbers(1..=2));
+    let script = yard.folder.path().join("run.sh");
+    let submit = async |tables: &[&std::ffi::OsStr]| {
+        let mut command = yard.command(&["submit"]);
+        command.args(tables).arg("--script").arg(&script);
+        run_aside(command).await
+    };
+    let (flag, table) = ("--tasks".as_ref(), table.as_os_str());
+    let (code, out, errors) = submit(&[table]).await;
+    assert!(code == Some(0) && out.starts_with("run-plays: 2 rows, 2 queued"), "{out}{errors}");
+    let (code, out, errors) = submit(&[flag, table]).await;
+    assert!(code == Some(0) && out.starts_with("run-plays: 2 rows, 0 queued"), "{out}{errors}");
+    for wrong in [&[table, flag, table][..], &[]] {
+        let (code, _, errors) = submit(wrong).await;
+        assert_eq!(code, Some(2), "{errors}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,7 +391,7 @@ async fn the_same_job_again_changes_nothing_and_another_is_refused() {
 
     let (code, _, errors) = yard.submit(&changed.replace("value 9\n", "nine\n"), &[]).await;
     assert_eq!(code, Some(2));
-    assert!(errors.contains("row 9 was changed, and what it was is waiting"), "{errors}");
+    assert!(errors.contains("row 9 was changed in column --env N, and what it was is waiting"), "{errors}");
     let (code, _, errors) = yard.submit(&numbers(1..=20), &[]).await;
     assert_eq!(code, Some(2));
     assert!(errors.contains("row 21 was submitted before and is not in it any more"), "{errors}");
@@ -595,6 +637,80 @@ async fn waiting_ends_when_every_row_has_and_tells_whether_all_are_done() {
     assert!(out.contains("job: 3 of 4 rows done, 1 failed") && out.contains("--only-failed"), "{out}");
 }
 
+/// `script` makes the terminal: it belongs to util-linux, as `kill` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_the_rows_stand_in_a_table_that_is_redrawn_in_place() {
+    let yard = Yard::new().await;
+    let submission = yard.submission(&numbers(1..=3), &["--wait"]);
+    let words = std::iter::once(submission.get_program()).chain(submission.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut command = Command::new("script");
+    command.args(["-qec", &format!("stty cols 120 rows 30; exec {}", line.join(" ")), "/dev/null"]);
+    for (name, value) in submission.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env("TERM", "xterm").stdin(std::process::Stdio::null());
+    let screen = tempfile::NamedTempFile::new().unwrap();
+    let mut process = Process::start_printing_to(command, screen.reopen().unwrap());
+    let so_far = || String::from_utf8_lossy(&std::fs::read(screen.path()).unwrap()).into_owned();
+    // Headings and figures stand one above the other.
+    let row = |figures: [u8; 5]| figures.map(|n| format!("{n:>9}")).join(" ");
+    let shown = async |figures: [u8; 5]| {
+        let row = row(figures);
+        wait_for(&row, LIMIT, || async { so_far().contains(&row).then_some(()) }).await;
+    };
+    shown([3, 0, 0, 0, 0]).await;
+    let tickets = yard.take_all().await;
+    yard.started(&tickets[&1].0).await;
+    shown([2, 1, 0, 0, 0]).await;
+    yard.record(State::Done, &tickets[&1].0, Some(0), 1).await;
+    yard.record(State::Failed, &tickets[&2].0, Some(3), 1).await;
+    shown([1, 0, 0, 1, 1]).await;
+    yard.record(State::Done, &tickets[&3].0, Some(0), 1).await;
+    assert_eq!(process.wait(LIMIT).code(), Some(1), "{}", so_far());
+    let text = so_far();
+    assert!(text.contains("  waiting   running  retrying      done    failed"), "{text:?}");
+    assert!(text.contains("\u{1b}[2A"), "the cursor does not go up: {text:?}");
+    assert!(text.contains("job: 2 of 3 rows done, 1 failed"), "{text:?}");
+}
+
+/// As when SQS has moved them to the dead-letter queue: nobody has written down that they failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_ends_when_nothing_is_left_that_could_end_a_row() {
+    let yard = Yard::new().await;
+    let table = numbers(1..=3);
+    let command = yard.submission(&table, &["--wait", "--json", "--wait-empty", "2s"]);
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut process = Process::start_printing_to(command, printed.reopen().unwrap());
+    process.wait_for_line("3 waiting", LIMIT);
+    // A message that is in somebody's hands is not gone.
+    let receive = yard.stage.world.sqs.receive_message().queue_url(&yard.stage.queue);
+    let held = receive.visibility_timeout(600).send().await.unwrap().messages.unwrap().remove(0);
+    let tickets = yard.take_all().await;
+    assert_eq!(tickets.len(), 2);
+    yard.started(tickets.values().next().map(|(ticket, _)| ticket).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(process.ended().is_none(), "{}", process.log());
+    let delete = yard.stage.world.sqs.delete_message().queue_url(&yard.stage.queue);
+    delete.receipt_handle(held.receipt_handle().unwrap()).send().await.unwrap();
+    assert_eq!(process.wait(LIMIT).code(), Some(1));
+    let log = process.whole_log();
+    assert!(
+        log.contains("the queue is empty, and 3 rows have not ended") && log.contains("--resume"),
+        "{log}"
+    );
+    let out = std::fs::read_to_string(printed.path()).unwrap();
+    let counts: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(counts, json!({"rows": 3, "waiting": 2, "running": 1, "retrying": 0, "done": 0, "failed": 0}));
+
+    assert_eq!(yard.submitted(&table, &["--only-failed"]).await["queued"], 0);
+    assert_eq!(yard.submitted(&table, &["--resume"]).await["again"], 3);
+    assert_eq!(yard.queued().await, [1, 2, 3]);
+}
+
 /// Rows 1 and 2 done, 3 failed, 4 retrying, 5 running, 6 waiting.
 async fn various() -> Yard {
     let yard = Yard::new().await;
@@ -663,8 +779,30 @@ async fn a_report_tells_of_each_row_as_a_table_as_json_and_as_tsv() {
     assert_eq!(of(&["--sort", "cost"]).await, [2, 3, 4, 1, 5, 6]);
     assert_eq!(of(&["--max", "2"]).await, [1, 2]);
     assert_eq!(of(&["--since", "1h"]).await, [1, 2, 3, 4, 5]);
-    let (code, _, errors) = yard.about(&["report", "job", "--since", "yesterday", "--max", "0"]).await;
-    assert!(code == Some(2) && errors.contains("--since") && errors.contains("--max"), "{errors}");
+    assert_eq!(of(&["--until", "1h"]).await, [0_u64; 0]);
+    // Of what was told some seconds ago.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    yard.started(&yard.ticket(6)).await;
+    assert_eq!(of(&["--until", "2s"]).await, [1, 2, 3, 4, 5]);
+    assert_eq!(of(&["--since", "1h", "--until", "2s", "--failed"]).await, [3]);
+    // Failed attempts cost, too.
+    let mut before: Record =
+        serde_json::from_slice(&yard.object(&layout::state("job", State::Done, 2)).await.unwrap()).unwrap();
+    (before.seconds_before, before.cpu_seconds_before) = (3600.0, 1.0);
+    yard.put(&layout::state("job", State::Done, 2), serde_json::to_vec(&before).unwrap()).await;
+    let (_, out, _) =
+        yard.about(&["report", "job", "--json", "--vcpu-hour", "1", "--gib-hour", "0", "--vcpus", "3"]).await;
+    let row: Value = serde_json::from_str(out.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((row["cost"].as_f64(), row["seconds"].as_f64()), (Some(9.0), Some(7200.0)));
+    let (code, _, errors) =
+        yard.about(&["report", "job", "--since", "yesterday", "--until", "x", "--max", "0"]).await;
+    assert!(
+        code == Some(2)
+            && errors.contains("--since")
+            && errors.contains("--until")
+            && errors.contains("--max"),
+        "{errors}"
+    );
     let (code, _, errors) = yard.about(&["report", "other"]).await;
     assert!(code == Some(1) && errors.contains("there is no job other"), "{errors}");
 }
@@ -702,6 +840,64 @@ async fn logs_are_printed_by_row_and_followed_to_the_end() {
     yard.put(&layout::state("job", State::Done, 5), "{}").await;
     assert_eq!(process.wait(LIMIT).code(), Some(0), "{}", process.log());
     assert_eq!(std::fs::read_to_string(printed.path()).unwrap(), "one\ntwo\nthree\n");
+}
+
+/// A log that was cut in the middle, rows that began again with the same attempt, and all rows together.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_are_followed_are_told_once_though_they_are_written_anew() {
+    let yard = various().await;
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let follow = |arguments: &[&str]| {
+        let file = printed.reopen().unwrap();
+        file.set_len(0).unwrap();
+        Process::start_printing_to(yard.command(arguments), file)
+    };
+    let so_far = || String::from_utf8(std::fs::read(printed.path()).unwrap()).unwrap();
+    let shown = async |text: &str| {
+        wait_for(text, LIMIT, || async { so_far().ends_with(text).then_some(()) }).await;
+    };
+    let line = |n: u64| format!("line {n:06}\n");
+    let lines = |count: u64| -> String { (0..count).map(line).collect() };
+    // As workers keep it: the first and the last mebibyte.
+    let kept = |count: u64| {
+        let text = lines(count).into_bytes();
+        let (first, last) = (&text[..KEPT], &text[text.len() - KEPT..]);
+        Kept { first, left_out: (text.len() - 2 * KEPT) as u64, last }.text()
+    };
+    let log = layout::log("job", 5, 1);
+    yard.put(&log, lines(170_000)).await;
+    let mut process = follow(&["logs", "job", "5", "--follow"]);
+    shown(&line(169_999)).await;
+    for count in [200_000, 200_001] {
+        yard.put(&log, kept(count)).await;
+        shown(&line(count - 1)).await;
+    }
+    assert!(so_far() == lines(200_001), "not every line once");
+    // It was handed back, and runs again.
+    yard.put(&log, "begun again\n").await;
+    shown("==> row 5, attempt 1 <==\nbegun again\n").await;
+    yard.put(&layout::state("job", State::Done, 5), "{}").await;
+    assert_eq!(process.wait(LIMIT).code(), Some(0), "{}", process.log());
+
+    // All rows: a heading where the row changes, and nothing twice.
+    yard.put("job/cancelled", "{}").await;
+    yard.started(&yard.ticket(6)).await;
+    yard.put(&layout::log("job", 6, 1), "six\n").await;
+    let mut process = follow(&["logs", "job", "--follow"]);
+    let mut expected = "==> row 5, attempt 1 <==\nbegun again\n==> row 6, attempt 1 <==\nsix\n".to_owned();
+    shown(&expected).await;
+    for (row, text, news) in [
+        (6, "six\nseven\n", "seven\n"),
+        (5, "begun again\ngone on\n", "==> row 5, attempt 1 <==\ngone on\n"),
+        (6, "6\n", "==> row 6, attempt 1 <==\n6\n"),
+    ] {
+        yard.put(&layout::log("job", row, 1), text).await;
+        shown(news).await;
+        expected += news;
+    }
+    yard.put(&layout::state("job", State::Done, 6), "{}").await;
+    assert_eq!(process.wait(LIMIT).code(), Some(0), "{}", process.log());
+    assert_eq!(so_far(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,18 +94,6 @@ impl JobsArgs {
     }
 }
 
-/// Clients for a command about jobs.
-#[cfg(feature = "submit")]
-pub async fn to_jobs(config: &JobsConfig) -> Clients {
-    let connection = Connection {
-        region: config.region.clone(),
-        endpoint_url: config.endpoint_url.clone(),
-        profile: config.profile.clone(),
-        credentials: None,
-    };
-    Clients::connect(&connection, Duration::from_secs(5), Duration::from_secs(90)).await
-}
-
 /// As the settings say.
 pub fn connection(config: &QueueConfig) -> Connection {
     Connection {

@@ -302,5 +302,5 @@ fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
 fn print_submit(made: &setup::Made) {
     println!("Rows of a table as jobs, after the export line above:");
     println!("  export LONGSHORE_QUEUE_URL={} LONGSHORE_WORK_BUCKET={WORK_BUCKET}", made.queue_url);
-    println!("  longshore submit --tasks tasks.tsv --script run.sh --wait");
+    println!("  longshore submit tasks.tsv --script run.sh --wait");
 }

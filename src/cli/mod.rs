@@ -33,7 +33,7 @@ use std::time::Duration;
 
 /// Turns pictures uploaded to S3 into renditions, through a queue, and never loses one.
 #[derive(Debug, Parser)]
-#[command(name = "longshore", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "longshore", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -54,11 +54,17 @@ pub enum Command {
     /// Makes renditions of files on disk: no queue, the quickest way to try a setting.
     Render(render::Args),
     /// Asks the worker in this container whether it is alive; exits 0 if it is, 1 if not.
+    #[command(after_help = EXIT_CODES)]
     Healthcheck(healthcheck::Args),
     /// Shows what goes on: queues, workers, and in ECS service, tasks, instances and scaling.
     #[cfg(feature = "status")]
+    #[command(
+        after_help = "Exit codes: 0 all that was asked for could be read; 1 some of it could not; 2 the configuration \
+                            or the command line is wrong, and nothing was asked."
+    )]
     Status(status::Args),
     /// Queues pictures that have no rendition yet, or one made with other settings.
+    #[command(after_help = EXIT_CODES)]
     Backfill(backfill::Args),
     /// Queues the rows of a table, for each of which the workers run a script.
     ///
@@ -80,14 +86,20 @@ pub enum Command {
     #[cfg(feature = "submit")]
     Delete(jobs::delete::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
+    #[command(after_help = EXIT_CODES)]
     Dlq(dlq::Args),
     /// Looks at the configuration of this environment.
+    #[command(after_help = EXIT_CODES)]
     Config(config::Args),
     /// Prints a completion script for a shell.
     Completions(completions::Args),
     /// Writes the manual pages into a folder.
     Man(man::Args),
 }
+
+/// Beside each command that an operator's script may ask.
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 some of it is not, or it was interrupted; 2 the configuration or the \
+                          command line is wrong, and nothing was done.";
 
 /// Everything worked.
 pub const OK: u8 = 0;

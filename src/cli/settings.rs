@@ -17,7 +17,7 @@ pub struct RenderArgs {
     /// every rendition. [default: srgb]
     #[arg(long, env = "LONGSHORE_ICC", value_name = "MODE")]
     pub icc: Option<String>,
-    /// What happens to files that are cut short or damaged: `reject`, or `accept` to fill in what is
+    /// What happens to JPEG files that are cut short or damaged: `reject`, or `accept` to fill in what is
     /// missing, if anything is there. [default: reject]
     #[arg(long, env = "LONGSHORE_DAMAGED", value_name = "MODE")]
     pub damaged: Option<String>,

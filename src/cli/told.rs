@@ -35,7 +35,9 @@ fn setting(argument: &Arg, found: &ArgMatches, config: &Config) -> Option<Told> 
         (Some(value), Some(ValueSource::CommandLine)) => (value, format!("--{flag}")),
         (Some(value), Some(ValueSource::EnvVariable)) => (value, env.to_owned()),
         (Some(value), _) => (value, "default".into()),
-        (None, _) => (computed(flag, config).unwrap_or_else(|| told_default(argument)), "default".into()),
+        (None, _) => found_by_the_sdk(flag).unwrap_or_else(|| {
+            (computed(flag, config).unwrap_or_else(|| told_default(argument)), "default".into())
+        }),
     };
     let value = match from.as_str() {
         "default" => value,
@@ -45,8 +47,20 @@ fn setting(argument: &Arg, found: &ArgMatches, config: &Config) -> Option<Told> 
     Some(Told { flag: flag.to_owned(), value, from })
 }
 
+/// What the environment tells the AWS SDK, and by which name.
+fn found_by_the_sdk(flag: &str) -> Option<(String, String)> {
+    let names: &[&str] = match flag {
+        "region" => &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        "profile" => &["AWS_PROFILE"],
+        "endpoint-url" => &["AWS_ENDPOINT_URL"],
+        _ => return None,
+    };
+    let set = |name: &&str| Some((std::env::var(name).ok().filter(|v| !v.is_empty())?, (*name).to_owned()));
+    names.iter().find_map(set)
+}
+
 /// URLs may carry one: `https://user:password@host`.
-fn without_password(value: &str) -> String {
+pub fn without_password(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {

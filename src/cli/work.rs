@@ -9,7 +9,7 @@ use crate::ops::admin::Admin;
 use crate::ops::emf::Emf;
 use crate::ops::page::{Access, Page, Told};
 use crate::ops::{Metrics, Phase, Shutdown, Traces, admin, logs};
-use crate::queue::{DeadLetters, Keeper, Queue};
+use crate::queue::{self, DeadLetters, Keeper, Queue};
 use crate::render::Pool;
 use crate::store::Store;
 use crate::worker::{Report, Worker};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -91,6 +91,9 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
         let page = page(config, admin.queue.clients(), settings, address.ip());
         tokio::spawn(admin::serve(listener, admin.clone(), page, shutdown));
     }
+    if config.dlq_url.is_none() {
+        tokio::spawn(warn_of_few_receives(admin.queue.clients().clone(), config.queue_url.clone()));
+    }
     let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -122,6 +125,21 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
             OK
         }
         Err(broken) => failed(&broken.to_string()),
+    }
+}
+
+/// A release counts as a receive, and from its third a message runs alone: SQS must not have given it up by then.
+const LEAST_RECEIVES: u32 = 5;
+
+/// Only where the redrive policy is read anyway: else the role may have no leave to.
+async fn warn_of_few_receives(clients: Clients, queue_url: String) {
+    if let Some(most) = queue::most_receives(&clients, &queue_url).await.filter(|most| *most < LEAST_RECEIVES)
+    {
+        warn!(
+            "the queue gives a message up after {most} receives (maxReceiveCount of its redrive policy), and one that \
+             is handed back counts: pictures that nothing is wrong with may end in the dead-letter queue (set it to \
+             {LEAST_RECEIVES} or more)"
+        );
     }
 }
 

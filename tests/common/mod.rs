@@ -9,6 +9,7 @@
 pub mod pictures;
 pub mod process;
 pub mod stage;
+pub mod terminal;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use longshore::local::{Servers, s3};

@@ -7,7 +7,7 @@ use longshore::aws::Connection;
 use longshore::cli::{self, RenderArgs, WorkArgs};
 use longshore::config::Config;
 use longshore::ops::{Phase, Shutdown};
-use longshore::worker::{Farewell, Report};
+use longshore::worker::{Broken, Farewell, Report};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -145,7 +145,7 @@ impl Stage {
         let shutdown = Shutdown::default();
         let (sender, reports) = mpsc::unbounded_channel();
         let worker = cli::build_worker(&config, &connection, shutdown.clone(), Some(sender)).await.unwrap();
-        let task = tokio::spawn(async move { worker.run().await.expect("no task panics") });
+        let task = tokio::spawn(worker.run());
         Running { shutdown, task, reports }
     }
 }
@@ -156,14 +156,22 @@ const RECORD_BYTES: u64 = 200_000;
 /// A worker at work.
 pub struct Running {
     pub shutdown: Shutdown,
-    task: JoinHandle<Farewell>,
+    task: JoinHandle<Result<Farewell, Broken>>,
     pub reports: mpsc::UnboundedReceiver<Report>,
 }
 
 impl Running {
     pub async fn stop(self) -> Farewell {
         self.shutdown.advance(Phase::Draining);
-        self.task.await.unwrap()
+        self.end().await.expect("no task panics")
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn end(self) -> Result<Farewell, Broken> {
+        tokio::time::timeout(LIMIT, self.task)
+            .await
+            .expect("an end in time")
+            .expect("the worker itself lives")
     }
 
     pub async fn report(&mut self) -> Report {

@@ -141,7 +141,7 @@ async fn go_through(args: &Args, config: &Config, plan: Plan, shutdown: &Shutdow
     if (ended.is_err() || interrupted)
         && let Some(last) = &last
     {
-        eprintln!("to go on from here: --start-after '{}'", Printable(last));
+        eprintln!("to go on from here: --start-after {}", shell_word(last));
     }
     if ended.is_err() || interrupted { FAILED } else { OK }
 }
@@ -196,10 +196,48 @@ async fn walk(
     }
 }
 
+/// For a shell to be read as it is; bytes that a terminal would not show as `$'…'` of bash and zsh.
+fn shell_word(text: &str) -> String {
+    if Printable(text).to_string() == text {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let mut word = String::from("$'");
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => word.extend(['\\', c]),
+            c if Printable(c.encode_utf8(&mut [0; 4])).to_string().starts_with('\\') => {
+                let mut buffer = [0; 4];
+                word.extend(c.encode_utf8(&mut buffer).bytes().map(|byte| format!("\\{byte:03o}")));
+            }
+            c => word.push(c),
+        }
+    }
+    word.push('\'');
+    word
+}
+
 /// S3 does not say how many keys there are, so this bar has no end.
 fn progress() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {pos} pictures looked at  {per_sec}  {msg}");
     let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+    use std::process::Command;
+
+    #[test]
+    fn a_shell_reads_a_key_as_it_is() {
+        for key in
+            ["a b.jpg", "it's ü.jpg", "$HOME `id` \\ \"x\"", "two\nlines\t'1'\\n.jpg", "\u{202e}gpj.exe"]
+        {
+            let word = shell_word(key);
+            assert!(!word.contains(['\n', '\u{202e}']), "{word}");
+            let said = Command::new("bash").args(["-c", &format!("printf %s {word}")]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), key, "{word}");
+        }
+    }
 }

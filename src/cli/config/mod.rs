@@ -3,9 +3,11 @@
 mod probe;
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, told, work};
+use crate::aws::Clients;
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::ops::logs;
 use crate::ops::page::Told;
+use crate::queue::DeadLetters;
 use probe::{Probe, Verdict};
 use serde_json::json;
 
@@ -42,15 +44,37 @@ pub fn run(args: &Args) -> u8 {
         Ok(config) => config,
         Err(mistakes) => return misconfigured(&mistakes),
     };
-    show(&told::settings(&["config", "check"], &config), check.json);
+    let mut settings = told::settings(&["config", "check"], &config);
     if check.offline {
+        show(&settings, check.json);
         return OK;
     }
     logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() }, None);
     block_on(async {
-        let probes = probe::all(&config, &work::clients(&config).await).await;
+        let clients = work::clients(&config).await;
+        resolve(&mut settings, &config, &clients).await;
+        show(&settings, check.json);
+        let probes = probe::all(&config, &clients).await;
         tell(&probes, check.json)
     })
+}
+
+/// Names what the SDK and the queue say where no setting does.
+async fn resolve(settings: &mut [Told], config: &Config, clients: &Clients) {
+    let letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    for setting in settings.iter_mut().filter(|setting| setting.from == "default") {
+        let found = match setting.flag.as_str() {
+            "region" => clients.region().map(|region| (region.to_string(), "the AWS SDK")),
+            "endpoint-url" => {
+                clients.config.endpoint_url().map(|url| (told::without_password(url), "the AWS SDK"))
+            }
+            "dlq-url" => letters.url().await.ok().map(|url| (url, "the queue's redrive policy")),
+            _ => None,
+        };
+        if let Some((value, from)) = found {
+            (setting.value, setting.from) = (value, from.to_owned());
+        }
+    }
 }
 
 fn show(settings: &[Told], json: bool) {

@@ -2,7 +2,7 @@
 //! for the permission first, and only then finds that there is nothing to do.
 
 use crate::aws::{Clients, code, explain, is_missing_queue};
-use crate::config::Config;
+use crate::config::{Config, TaskProtection};
 use crate::queue::DeadLetters;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -64,9 +64,15 @@ pub async fn all(config: &Config, clients: &Clients) -> Vec<Probe> {
             verdict: Verdict::NotTried("it cannot be tried without a change"),
         });
     }
-    if !config.jobs.renditions {
-        return probes;
+    if config.jobs.renditions {
+        probes.extend(pictures(config, clients).await);
     }
+    probes.extend(untried(config));
+    probes
+}
+
+async fn pictures(config: &Config, clients: &Clients) -> Vec<Probe> {
+    let mut probes = Vec::new();
     if config.input_buckets.is_empty() {
         probes.push(Probe {
             action: "s3:GetObject",
@@ -81,6 +87,30 @@ pub async fn all(config: &Config, clients: &Clients) -> Vec<Probe> {
     }
     probes.extend(readable(&config.output_bucket, clients).await);
     probes.push(storable(&config.output_bucket, clients).await);
+    probes
+}
+
+/// What else the worker may need, and no harmless question would tell.
+fn untried(config: &Config) -> Vec<Probe> {
+    let not_tried = |action, on: &str, why| Probe { action, on: on.into(), verdict: Verdict::NotTried(why) };
+    let keys = "keys of KMS";
+    let mut probes = vec![
+        not_tried("kms:Decrypt", keys, "only a message or an object that is encrypted with one shows it"),
+        not_tried(
+            "kms:GenerateDataKey",
+            keys,
+            "only an object or a letter to be encrypted with one shows it",
+        ),
+    ];
+    if config.task_protection != TaskProtection::Off {
+        let why = "a task can ask for itself alone, from inside; the worker goes on without";
+        probes.push(not_tried("ecs:UpdateTaskProtection", "the worker's own task", why));
+    }
+    if config.jobs.commands {
+        let why = "the rows name their secrets";
+        probes.push(not_tried("ssm:GetParameter", "secrets of rows", why));
+        probes.push(not_tried("secretsmanager:GetSecretValue", "secrets of rows", why));
+    }
     probes
 }
 
@@ -146,40 +176,110 @@ where
     Probe { action, on, verdict }
 }
 
-/// What an answer says of the permission. A complaint about the request means that it was permitted.
+/// What an answer says of the permission.
 fn verdict<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Verdict
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let Err(error) = answer else { return Verdict::Allowed };
     let status = error.raw_response().map(|r| r.status().as_u16());
-    let name = code(&error).unwrap_or_default().to_owned();
-    let why = explain(&error);
+    judge(status, code(&error).unwrap_or_default(), explain(&error))
+}
+
+/// Only an answer that AWS gives to those who may ask counts as permitted: a 400 can also be about credentials, a
+/// wrong region or too many requests.
+fn judge(status: Option<u16>, code: &str, why: String) -> Verdict {
+    // The protocols of SQS name the same thing differently.
+    let name = code.rsplit(['#', '.']).next().unwrap_or_default();
+    let name = name.strip_suffix("Exception").unwrap_or(name);
     match status {
         None => Verdict::Unclear(why),
         Some(301) => Verdict::Missing("the bucket is in another region".into()),
+        Some(_) if PERMITTED.contains(&name) => Verdict::Allowed,
+        Some(_) if THROTTLED.contains(&name) => Verdict::Unclear(why),
         // A HEAD has no body that could name the code.
         Some(401 | 403) => Verdict::Denied(if name.is_empty() { "403".into() } else { why }),
-        Some(_) if is_denial(&name) => Verdict::Denied(why),
-        Some(_) if is_missing_queue(&name) || name == "NoSuchBucket" => Verdict::Missing(why),
+        Some(_) if DENIALS.contains(&name) => Verdict::Denied(why),
+        Some(_) if is_missing_queue(code) || name == "NoSuchBucket" => Verdict::Missing(why),
         // Only a HEAD of a bucket says so without a code, or with this one.
         Some(404) if name.is_empty() || name == "NotFound" => {
             Verdict::Missing("there is no such bucket".into())
         }
-        Some(400..=499) => Verdict::Allowed,
         Some(_) => Verdict::Unclear(why),
     }
 }
 
-fn is_denial(code: &str) -> bool {
-    const DENIALS: [&str; 7] = [
-        "AccessDenied",
-        "AccessDeniedException",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "ExpiredTokenException",
-    ];
-    DENIALS.contains(&code)
+/// Complaints about the request itself, which AWS has after it looked at the permission.
+const PERMITTED: [&str; 12] = [
+    // S3: there is no such object, or no such version of it; what is stored has another ETag.
+    "NoSuchKey",
+    "NoSuchVersion",
+    "PreconditionFailed",
+    "ConditionalRequestConflict",
+    // SQS: no such receipt handle, no message asked for, no body.
+    "ReceiptHandleIsInvalid",
+    "MessageNotInflight",
+    "InvalidParameterValue",
+    "ReadCountOutOfRange",
+    "MissingParameter",
+    "MissingRequiredParameter",
+    "InvalidMessageContents",
+    "OverLimit",
+];
+
+/// A 403, some of them, and yet no denial.
+const THROTTLED: [&str; 4] = ["RequestThrottled", "Throttling", "ThrottledRequest", "TooManyRequests"];
+
+const DENIALS: [&str; 9] = [
+    "AccessDenied",
+    "KmsAccessDenied",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "UnrecognizedClient",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "MissingAuthenticationToken",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_shows_a_permission_counts_as_one() {
+        for (status, code, word) in [
+            (404, "NoSuchKey", "allowed"),
+            (412, "PreconditionFailed", "allowed"),
+            (400, "ReceiptHandleIsInvalid", "allowed"),
+            (404, "ReceiptHandleIsInvalid", "allowed"),
+            (400, "com.amazonaws.sqs#InvalidParameterValueException", "allowed"),
+            (400, "AWS.SimpleQueueService.MessageNotInflight", "allowed"),
+            (403, "OverLimit", "allowed"),
+            (403, "AccessDenied", "denied"),
+            (403, "", "denied"),
+            (400, "AccessDeniedException", "denied"),
+            (400, "ExpiredToken", "denied"),
+            (400, "InvalidToken", "denied"),
+            (400, "KMS.AccessDeniedException", "denied"),
+            (400, "UnrecognizedClientException", "denied"),
+            (404, "NoSuchBucket", "missing"),
+            (404, "", "missing"),
+            (400, "AWS.SimpleQueueService.NonExistentQueue", "missing"),
+            (400, "QueueDoesNotExist", "missing"),
+            (301, "PermanentRedirect", "missing"),
+            // A HEAD with credentials that have expired, or in the wrong region.
+            (400, "", "unclear"),
+            (400, "AuthorizationHeaderMalformed", "unclear"),
+            (403, "RequestThrottled", "unclear"),
+            (400, "ThrottlingException", "unclear"),
+            (429, "TooManyRequestsException", "unclear"),
+            (503, "SlowDown", "unclear"),
+            (400, "KMS.DisabledException", "unclear"),
+            (418, "SomethingNew", "unclear"),
+        ] {
+            assert_eq!(judge(Some(status), code, "why".into()).word(), word, "{status} {code}");
+        }
+        assert_eq!(judge(None, "", "no answer".into()).word(), "unclear");
+    }
 }

@@ -1,7 +1,8 @@
 //! Looking, which changes nothing.
 
+use super::progress::go_through;
 use super::select::Selection;
-use crate::cli::{OK, age};
+use crate::cli::{FAILED, OK, age};
 use crate::error::{Error, Printable};
 use crate::queue::letters::{Fate, Letter, Letters, Tally};
 use serde_json::json;
@@ -34,19 +35,19 @@ pub async fn list(
         }
         Fate::Keep
     };
-    letters.go_through(look, stop).await?;
+    let tally = go_through(letters, look, stop).await?;
     if as_json {
         for (reason, group) in &groups {
             let oldest = group.oldest.as_secs();
             let line = json!({"reason": reason, "count": group.count, "oldest_seconds": oldest, "example": group.example});
             println!("{line}");
         }
-        return Ok(OK);
+        return Ok(end(tally));
     }
     let total: u64 = groups.values().map(|g| g.count).sum();
     if total == 0 {
         println!("no dead letters{}", if selection.is_all() { "" } else { " like that" });
-        return Ok(OK);
+        return Ok(end(tally));
     }
     let width = groups.keys().map(String::len).max().unwrap_or(0).max("REASON".len());
     println!("{:width$}  {:>7}  {:>7}  EXAMPLE", "REASON", "COUNT", "OLDEST");
@@ -57,7 +58,16 @@ pub async fn list(
         println!("{reason:width$}  {:>7}  {:>7}  {example}", group.count, age(group.oldest));
     }
     println!("{total} in {}", letters.dlq_url());
-    Ok(OK)
+    Ok(end(tally))
+}
+
+/// What was counted up to an interruption is told, but not as if it were all.
+fn end(tally: Tally) -> u8 {
+    if !tally.cut_short {
+        return OK;
+    }
+    eprintln!("interrupted after {}: there may be more", tally.seen);
+    FAILED
 }
 
 pub async fn show(
@@ -75,11 +85,12 @@ pub async fn show(
         }
         Fate::Keep
     };
-    let Tally { seen, .. } = letters.go_through(look, || stop() || shown.get() >= limit).await?;
+    let mut tally = letters.go_through(look, || stop() || shown.get() >= limit).await?;
     if !as_json {
-        println!("{} shown, {seen} looked at", shown.get());
+        println!("{} shown, {} looked at", shown.get(), tally.seen);
     }
-    Ok(OK)
+    tally.cut_short &= shown.get() < limit;
+    Ok(end(tally))
 }
 
 fn print(letter: &Letter, as_json: bool) {

@@ -1,11 +1,12 @@
 //! `longshore dlq`: what ended in the dead-letter queue, and the way back.
 
 mod list;
+mod progress;
 mod redrive;
 mod select;
 
 use super::connect::{self, ConnectArgs};
-use super::{block_on, failed, misconfigured};
+use super::{EXIT_CODES, block_on, failed, misconfigured};
 use crate::config::{LogFormat, LogSettings};
 use crate::ops::{Phase, Shutdown, logs};
 use crate::queue::letters::Letters;
@@ -20,11 +21,13 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Counts what is in it, by reason, with an example of each.
+    #[command(after_help = EXIT_CODES)]
     List {
         #[command(flatten)]
         common: Common,
     },
     /// Shows messages whole: reason, objects, age, body.
+    #[command(after_help = EXIT_CODES)]
     Show {
         #[command(flatten)]
         common: Common,
@@ -34,6 +37,10 @@ enum Command {
     },
     /// Sends messages back to the queue. All of them at once by SQS itself, or those selected one by one; a
     /// message is deleted here only after the queue has it.
+    #[command(
+        after_help = "Exit codes: 0 all are sent back, or SQS goes on with it by itself; 1 some could not be, or it was \
+                            interrupted; 2 the configuration or the command line is wrong."
+    )]
     Redrive {
         #[command(flatten)]
         common: Common,
@@ -42,6 +49,10 @@ enum Command {
         dry_run: bool,
     },
     /// Deletes messages for good. Asks, or takes --yes.
+    #[command(
+        after_help = "Exit codes: 0 all are deleted; 1 some could not be, it was interrupted, or the answer was no; 2 the \
+                            configuration or the command line is wrong, or there is no terminal to ask at and no --yes."
+    )]
     Drop {
         #[command(flatten)]
         common: Common,

@@ -1,14 +1,45 @@
 //! The way back, and the way out.
 
+use super::progress::{bar, go_through};
 use super::select::Selection;
 use crate::cli::confirm::confirmed;
 use crate::cli::{FAILED, OK, misconfigured};
-use crate::error::Error;
-use crate::queue::letters::{Fate, Letter, Letters, Tally};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::error::{Error, Printable};
+use crate::queue::letters::{Fate, Letter, Letters, Move, Tally};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Duration;
+
+/// How it ended, in one shape whoever did it.
+#[derive(Debug)]
+struct Outcome {
+    seen: u64,
+    done: u64,
+    failed: u64,
+    interrupted: bool,
+    /// As SQS says it, or in its words: `COMPLETED`, `RUNNING`, `FAILED` …
+    status: String,
+    why: Option<String>,
+}
+
+impl Outcome {
+    fn of(tally: Tally, done: u64) -> Self {
+        let Tally { seen, failed, cut_short: interrupted, .. } = tally;
+        let status = match (failed, interrupted) {
+            (_, true) => "CANCELLED",
+            (0, false) => "COMPLETED",
+            (_, false) => "FAILED",
+        };
+        Self { seen, done, failed, interrupted, status: status.into(), why: None }
+    }
+
+    fn print(&self) {
+        let Self { seen, done, failed, interrupted, status, why } = self;
+        let line = json!({"seen": seen, "done": done, "failed": failed, "interrupted": interrupted,
+            "status": status, "why": why});
+        println!("{line}");
+    }
+}
 
 pub async fn redrive(
     letters: &Letters,
@@ -24,10 +55,13 @@ pub async fn redrive(
     if selection.is_all()
         && let Some(task) = letters.start_move().await?
     {
+        if task.adopted && !as_json {
+            eprintln!("SQS is moving them already: following that");
+        }
         return follow(letters, &task, as_json, stop).await;
     }
-    let tally = each(letters, selection, Fate::Redrive, &stop).await?;
-    Ok(told(tally, tally.redriven, "sent back", as_json, stop()))
+    let tally = each(letters, selection, Fate::Redrive, stop).await?;
+    Ok(told(&Outcome::of(tally, tally.redriven), "sent back", as_json))
 }
 
 pub async fn drop(
@@ -56,8 +90,8 @@ pub async fn drop(
         }
         Err(why) => return Ok(misconfigured(&[why])),
     }
-    let tally = each(letters, selection, Fate::Drop, &stop).await?;
-    Ok(told(tally, tally.dropped, "deleted", as_json, stop()))
+    let tally = each(letters, selection, Fate::Drop, stop).await?;
+    Ok(told(&Outcome::of(tally, tally.dropped), "deleted", as_json))
 }
 
 async fn count(
@@ -72,69 +106,70 @@ async fn count(
         selected.set(selected.get() + u64::from(selection.takes(letter)));
         Fate::Keep
     };
-    let Tally { seen, .. } = letters.go_through(look, stop).await?;
+    let Tally { seen, cut_short, .. } = go_through(letters, look, stop).await?;
     let selected = selected.get();
     match as_json {
-        true => println!("{}", json!({"dry_run": true, "selected": selected, "seen": seen})),
-        false => println!("{selected} of {seen} would be {verb}"),
+        true => println!(
+            "{}",
+            json!({"dry_run": true, "selected": selected, "seen": seen, "interrupted": cut_short})
+        ),
+        false => {
+            let end = if cut_short { "; interrupted, there may be more" } else { "" };
+            println!("{selected} of {seen} would be {verb}{end}");
+        }
     }
-    Ok(OK)
+    Ok(if cut_short { FAILED } else { OK })
 }
 
 async fn each(
     letters: &Letters,
     selection: &Selection,
     fate: Fate,
-    stop: &impl Fn() -> bool,
+    stop: impl Fn() -> bool,
 ) -> Result<Tally, Error> {
-    let (visible, _) = letters.estimate().await?;
-    let bar = bar(visible);
-    let decide = |letter: &Letter| {
-        bar.inc(1);
-        if selection.takes(letter) { fate } else { Fate::Keep }
-    };
-    let tally = letters.go_through(decide, stop).await;
-    bar.finish_and_clear();
-    tally
+    let decide = |letter: &Letter| if selection.takes(letter) { fate } else { Fate::Keep };
+    go_through(letters, decide, stop).await
 }
 
-fn told(tally: Tally, done: u64, verb: &str, as_json: bool, interrupted: bool) -> u8 {
-    let Tally { seen, failed, .. } = tally;
-    match as_json {
-        true => {
-            println!("{}", json!({"seen": seen, "done": done, "failed": failed, "interrupted": interrupted}))
-        }
-        false => {
-            let end = if interrupted { "; interrupted, the rest is where it was" } else { "" };
-            println!("{done} of {seen} {verb}, {failed} failed{end}");
-        }
+fn told(outcome: &Outcome, verb: &str, as_json: bool) -> u8 {
+    let Outcome { seen, done, failed, interrupted, .. } = outcome;
+    if as_json {
+        outcome.print();
+    } else {
+        let end = if *interrupted { "; interrupted, the rest is where it was" } else { "" };
+        println!("{done} of {seen} {verb}, {failed} failed{end}");
     }
-    if failed > 0 || interrupted { FAILED } else { OK }
+    if *failed > 0 || *interrupted { FAILED } else { OK }
 }
 
 /// Follows a move that SQS does. It goes on when nobody follows.
-async fn follow(letters: &Letters, task: &str, as_json: bool, stop: impl Fn() -> bool) -> Result<u8, Error> {
-    let (visible, _) = letters.estimate().await?;
-    let bar = bar(visible);
+async fn follow(letters: &Letters, task: &Move, as_json: bool, stop: impl Fn() -> bool) -> Result<u8, Error> {
+    let bar = bar(0);
     loop {
         let state = letters.move_state(task).await?;
+        bar.set_length(state.to_move.max(state.moved));
         bar.set_position(state.moved);
-        if state.is_over || stop() {
-            bar.finish_and_clear();
-            match as_json {
-                true => println!("{}", json!({"done": state.moved, "status": state.status})),
-                false if state.is_over => {
-                    println!("{} sent back, {}", state.moved, state.status.to_lowercase())
-                }
-                false => println!("{} sent back so far; SQS goes on by itself", state.moved),
-            }
-            return Ok(if state.status == "COMPLETED" || !state.is_over { OK } else { FAILED });
+        if !state.is_over && !stop() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            continue;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        bar.finish_and_clear();
+        let outcome = Outcome {
+            seen: state.to_move,
+            done: state.moved,
+            failed: 0,
+            interrupted: !state.is_over,
+            status: state.status,
+            why: state.why,
+        };
+        let why = outcome.why.as_deref().map_or(String::new(), |why| format!(": {}", Printable(why)));
+        match as_json {
+            true => outcome.print(),
+            false if outcome.interrupted => {
+                println!("{} sent back so far; SQS goes on by itself", outcome.done)
+            }
+            false => println!("{} sent back, {}{why}", outcome.done, outcome.status.to_lowercase()),
+        }
+        return Ok(if outcome.interrupted || outcome.status == "COMPLETED" { OK } else { FAILED });
     }
-}
-
-fn bar(total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {per_sec}  {eta}");
-    ProgressBar::new(total).with_style(style.expect("the template is fixed"))
 }

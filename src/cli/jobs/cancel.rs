@@ -4,9 +4,9 @@ use super::{JobArgs, Opened};
 use crate::cli::OK;
 use crate::command::layout;
 use crate::command::states::Counts;
+use crate::command::wire::now;
 use crate::error::Error;
 use serde_json::json;
-use std::time::SystemTime;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,7 +47,6 @@ async fn cancel(args: &Args, opened: &Opened) -> Result<u8, Error> {
 
 /// Tells the workers; theirs to look.
 pub async fn mark(opened: &Opened) -> Result<(), Error> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let at = json!({"at": i64::try_from(now.as_millis()).unwrap_or(i64::MAX)});
+    let at = json!({"at": now()});
     opened.jobs.put(&layout::cancelled(&opened.name), at.to_string().into_bytes()).await
 }

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use std::time::SystemTime;
 
-/// What is told of a row. Seconds, bytes and cost are those of its last attempt.
+/// What is told of a row. Seconds and bytes are those of its last attempt; the cost is that of all that ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
     pub row: u64,
@@ -29,6 +29,9 @@ pub struct Line {
     pub cpu_seconds: Option<f64>,
     /// In US dollars.
     pub cost: Option<f64>,
+    /// Seconds of all attempts that ended.
+    #[serde(skip)]
+    pub all_seconds: f64,
     pub log: Option<String>,
     pub reason: Option<String>,
 }
@@ -39,12 +42,15 @@ pub struct Filter {
     pub failed: bool,
     /// Something was written of it since then.
     pub since: Option<SystemTime>,
+    /// Nothing was written of it after.
+    pub until: Option<SystemTime>,
 }
 
 impl Filter {
     fn takes(&self, marks: &Marks) -> bool {
         (!self.failed || marks.standing() == Standing::Failed)
             && self.since.is_none_or(|since| marks.newest().is_some_and(|at| at >= since))
+            && self.until.is_none_or(|until| marks.newest().is_some_and(|at| at <= until))
     }
 }
 
@@ -123,6 +129,7 @@ fn blank(marks: &Marks) -> Line {
         peak_memory: None,
         cpu_seconds: None,
         cost: None,
+        all_seconds: 0.0,
         log: None,
         reason: None,
     }
@@ -139,7 +146,8 @@ fn running(marks: &Marks, started: Started) -> Line {
 }
 
 fn ended(marks: &Marks, record: Record, price: Price) -> Line {
-    let seconds = record.ended_at.saturating_sub(record.started_at).max(0) as f64 / 1000.0;
+    let seconds = record.seconds();
+    let all_seconds = record.seconds_before + seconds;
     Line {
         row: marks.row,
         state: marks.standing(),
@@ -153,7 +161,8 @@ fn ended(marks: &Marks, record: Record, price: Price) -> Line {
         bytes_out: Some(record.bytes_out),
         peak_memory: Some(record.peak_memory),
         cpu_seconds: Some(record.cpu_seconds),
-        cost: Some(seconds * price.a_second),
+        cost: Some(all_seconds * price.a_second),
+        all_seconds,
         log: Some(record.log).filter(|log| !log.is_empty()),
         reason: Some(record.reason).filter(|reason| !reason.is_empty()),
     }

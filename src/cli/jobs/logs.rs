@@ -1,5 +1,6 @@
 //! `longshore logs`: what the script printed.
 
+use super::follow::{Follow, News};
 use super::{JobArgs, Opened};
 use crate::cli::{FAILED, OK};
 use crate::command::layout::{self, State};
@@ -7,9 +8,9 @@ use crate::command::states::Counts;
 use crate::error::Error;
 use crate::ops::Phase;
 use crate::store::listing::{Listed, Listing};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,16 +27,14 @@ pub struct Args {
     follow: bool,
 }
 
-/// What is read of a log at once.
-const PIECE: u64 = 4 << 20;
+/// A log is cut long before.
+const MOST: u64 = 16 << 20;
 const PAUSE: Duration = Duration::from_secs(1);
-/// S3 may list an object a little after others that are newer.
-const OVERLAP: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Args) -> u8 {
     super::run(&args.job, Vec::new(), |opened| async move {
         opened.job()?;
-        let mut printer = Printer { clean: std::io::stdout().is_terminal(), last: b'\n' };
+        let mut printer = Printer { clean: std::io::stdout().is_terminal(), last: b'\n', of: None };
         match (args.row, args.follow) {
             (Some(row), follow) => one(&opened, row, args.attempt, follow, &mut printer).await,
             (None, false) => all(&opened, args.attempt, &mut printer).await,
@@ -49,7 +48,7 @@ struct Log {
     row: u64,
     attempt: u32,
     key: String,
-    modified: SystemTime,
+    etag: String,
 }
 
 impl Log {
@@ -57,8 +56,7 @@ impl Log {
         let mut parts = listed.key.rsplit('/');
         let attempt = parts.next()?.parse().ok()?;
         let row = parts.next()?.parse().ok()?;
-        let modified = listed.modified.unwrap_or(SystemTime::UNIX_EPOCH);
-        Some(Self { row, attempt, modified, key: listed.key })
+        Some(Self { row, attempt, etag: listed.etag, key: listed.key })
     }
 }
 
@@ -85,23 +83,26 @@ async fn one(
     follow: bool,
     printer: &mut Printer,
 ) -> Result<u8, Error> {
-    let mut printed: Option<(u32, u64)> = None;
+    let mut told: Option<(u32, Told)> = None;
     loop {
         // Asked first: what is printed after the end is whole.
         let over = !follow || is_over(opened, row).await?;
         if let Some(log) = of_row(opened, row, attempt).await? {
-            let from = match printed {
-                Some((attempt, bytes)) if attempt == log.attempt => bytes,
-                _ => 0,
+            let of_it = match &mut told {
+                Some((attempt, of_it)) if *attempt == log.attempt => of_it,
+                before => {
+                    if before.is_some() {
+                        printer.heading(&log)?;
+                    }
+                    printer.of = Some((log.row, log.attempt));
+                    &mut before.insert((log.attempt, Told::default())).1
+                }
             };
-            if follow && printed.is_some_and(|(attempt, _)| attempt != log.attempt) {
-                printer.heading(&log)?;
-            }
-            printed = Some((log.attempt, print(opened, &log, from, printer).await?));
+            of_it.go_on(opened, &log, printer).await?;
         }
         if over {
             printer.end();
-            if printed.is_none() {
+            if told.is_none() {
                 return Err(Error::new(format!(
                     "row {row} has no log{}",
                     attempt.map_or(String::new(), |n| format!(" of attempt {n}"))
@@ -143,7 +144,7 @@ async fn all(opened: &Opened, attempt: Option<u32>, printer: &mut Printer) -> Re
         match (&held, &log) {
             (Some(before), Some(log)) if before.row == log.row => {
                 if log.attempt > before.attempt {
-                    held = Some(Log { key: log.key.clone(), ..*log });
+                    held = Some(Log { key: log.key.clone(), etag: log.etag.clone(), ..*log });
                 }
                 continue;
             }
@@ -152,7 +153,7 @@ async fn all(opened: &Opened, attempt: Option<u32>, printer: &mut Printer) -> Re
         if let Some(before) = held.take() {
             count += 1;
             printer.heading(&before)?;
-            print(opened, &before, 0, printer).await?;
+            printer.print(&text(opened, &before).await?)?;
         }
         if log.is_none() || opened.is_leaving() {
             break;
@@ -166,32 +167,19 @@ async fn all(opened: &Opened, attempt: Option<u32>, printer: &mut Printer) -> Re
     Ok(if opened.is_leaving() { FAILED } else { OK })
 }
 
-/// Logs as they come, whole.
+/// Of all rows, as it comes.
 async fn follow_all(opened: &Opened, attempt: Option<u32>, printer: &mut Printer) -> Result<u8, Error> {
-    let mut since = SystemTime::UNIX_EPOCH;
-    // Of those that are so new that the next listing may tell of them again.
-    let mut seen: HashSet<(String, SystemTime)> = HashSet::new();
+    let mut told: HashMap<(u64, u32), Told> = HashMap::new();
     loop {
         let over = is_job_over(opened).await?;
         let prefix = format!("{}/logs/", opened.name);
         let mut listing = Listing::new(opened.jobs.store.clone(), &opened.jobs.bucket, &prefix, None);
-        let (mut newest, mut now_seen) = (since, HashSet::new());
         while let Some(listed) = listing.next().await? {
             let Some(log) = Log::of(listed) else { continue };
-            if log.modified + OVERLAP < since || attempt.is_some_and(|attempt| attempt != log.attempt) {
-                continue;
+            if attempt.is_none_or(|attempt| attempt == log.attempt) {
+                told.entry((log.row, log.attempt)).or_default().go_on(opened, &log, printer).await?;
             }
-            newest = newest.max(log.modified);
-            let mark = (log.key.clone(), log.modified);
-            if !seen.contains(&mark) {
-                printer.heading(&log)?;
-                print(opened, &log, 0, printer).await?;
-            }
-            now_seen.insert(mark);
         }
-        since = newest;
-        now_seen.retain(|(_, modified)| *modified + OVERLAP >= since);
-        seen = now_seen;
         if over {
             printer.end();
             return Ok(OK);
@@ -210,17 +198,31 @@ async fn is_job_over(opened: &Opened) -> Result<bool, Error> {
     Ok(counts.are_over() || (cancelled && counts.running == 0))
 }
 
-/// Prints what is behind `from`, and gives how many bytes there are.
-async fn print(opened: &Opened, log: &Log, from: u64, printer: &mut Printer) -> Result<u64, Error> {
-    let mut at = from;
-    loop {
-        let piece = opened.jobs.behind(&log.key, at, PIECE).await?.unwrap_or_default();
-        at += piece.len() as u64;
-        printer.print(&piece)?;
-        if (piece.len() as u64) < PIECE || opened.is_leaving() {
-            return Ok(at);
+/// What was told of a log, and which one it was.
+#[derive(Default)]
+struct Told {
+    etag: String,
+    follow: Follow,
+}
+
+impl Told {
+    /// Prints what has come since.
+    async fn go_on(&mut self, opened: &Opened, log: &Log, printer: &mut Printer) -> Result<(), Error> {
+        if self.etag == log.etag {
+            return Ok(());
         }
+        let News { is_another, text } = self.follow.news(&text(opened, log).await?);
+        self.etag.clone_from(&log.etag);
+        if is_another || (!text.is_empty() && printer.of != Some((log.row, log.attempt))) {
+            printer.heading(log)?;
+        }
+        printer.print(&text)
     }
+}
+
+/// Empty: it was deleted meanwhile.
+async fn text(opened: &Opened, log: &Log) -> Result<Vec<u8>, Error> {
+    Ok(opened.jobs.get(&log.key, MOST).await?.unwrap_or_default())
 }
 
 /// True: interrupted.
@@ -235,11 +237,14 @@ async fn pause(opened: &Opened) -> bool {
 struct Printer {
     clean: bool,
     last: u8,
+    /// Row and attempt that are being told of.
+    of: Option<(u64, u32)>,
 }
 
 impl Printer {
     fn heading(&mut self, log: &Log) -> Result<(), Error> {
         self.end();
+        self.of = Some((log.row, log.attempt));
         self.write(format!("==> row {}, attempt {} <==\n", log.row, log.attempt).as_bytes())
     }
 

@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod delete;
+mod follow;
 mod lines;
 pub mod logs;
 pub mod report;
@@ -75,7 +76,7 @@ where
             Ok(shutdown) => shutdown,
             Err(e) => return failed(format_args!("cannot handle signals: {e}")),
         };
-        let store = Store::new(connect::to_jobs(&config).await);
+        let store = Store::new(connect::clients(&config.queue).await);
         let jobs = JobStore::new(store, &config.work_bucket);
         match stored::job(&jobs, &args.job).await {
             Ok(job) => {

@@ -26,6 +26,9 @@ pub struct Args {
     /// Only rows of which something became known within this time, like 24h.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Only rows of which nothing became known within this time; with --since, of what lies between.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Largest first by one of the columns; rows and times smallest first. [default: by row]
     #[arg(long, value_name = "COLUMN")]
     sort: Option<Sort>,
@@ -79,11 +82,15 @@ enum Sort {
 pub fn run(args: &Args) -> u8 {
     let mut reader = Reader::default();
     let memory = reader.size("--memory", &Some(args.memory.clone()), 2 << 30, 1..=1 << 50);
-    let since = args.since.as_deref().map(|text| (text, parse_time(text)));
-    if let Some((text, None)) = since {
-        reader.mistake(format!("--since is {text:?}: write a time like 90m or 24h"));
-    }
-    let since = since.and_then(|(_, time)| SystemTime::now().checked_sub(time?));
+    let mut ago = |flag: &str, text: &Option<String>| {
+        let text = text.as_deref()?;
+        let Some(time) = parse_time(text) else {
+            reader.mistake(format!("{flag} is {text:?}: write a time like 90m or 24h"));
+            return None;
+        };
+        SystemTime::now().checked_sub(time)
+    };
+    let (since, until) = (ago("--since", &args.since), ago("--until", &args.until));
     for (flag, value) in
         [("--vcpus", args.vcpus), ("--vcpu-hour", args.vcpu_hour), ("--gib-hour", args.gib_hour)]
     {
@@ -94,7 +101,7 @@ pub fn run(args: &Args) -> u8 {
     if args.max == Some(0) {
         reader.mistake("--max is 0: write how many rows");
     }
-    let filter = Filter { failed: args.failed, since };
+    let filter = Filter { failed: args.failed, since, until };
     super::run(
         &args.job,
         reader.mistakes,
@@ -114,7 +121,7 @@ async fn report(args: &Args, opened: &Opened, filter: Filter, memory: u64) -> Re
     let job = opened.job()?;
     let table = tempfile::NamedTempFile::with_prefix("longshore-").map_err(disk)?.into_temp_path();
     // Rows without a history fail neither, nor did anything become known of them.
-    let whole = !filter.failed && filter.since.is_none();
+    let whole = !filter.failed && filter.since.is_none() && filter.until.is_none();
     if whole {
         opened.jobs.fetch(&layout::table(&job.name), &table).await?;
     }
@@ -204,7 +211,7 @@ impl Total {
     fn add(&mut self, line: &Line) {
         self.rows += 1;
         self.by_standing[line.state as usize] += 1;
-        self.seconds += line.seconds.unwrap_or(0.0);
+        self.seconds += line.all_seconds;
         self.cost += line.cost.unwrap_or(0.0);
     }
 }
@@ -310,7 +317,7 @@ impl Out {
             let parts = if parts.is_empty() { "none".into() } else { parts.join(", ") };
             writeln!(
                 self.out,
-                "{} rows: {parts}; {:.1} s in their last attempts, about ${:.4}",
+                "{} rows: {parts}; {:.1} s in all attempts, about ${:.4}",
                 total.rows, total.seconds, total.cost
             )?;
         }

@@ -16,14 +16,13 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Where there is no terminal, a line no more often than this.
 const LINES: Duration = Duration::from_secs(10);
-/// An empty queue may just be told late: SQS says that its counts settle within a minute.
-const SETTLED: Duration = Duration::from_secs(90);
 
-/// 0 only if every row is done.
+/// 0 only if every row is done. `settled`: when a queue that is said to be empty is.
 pub async fn wait(
     jobs: &JobStore,
     job: &Job,
     queue: Queue,
+    settled: Duration,
     as_json: bool,
     shutdown: &Shutdown,
 ) -> Result<u8, Error> {
@@ -41,7 +40,10 @@ pub async fn wait(
             screen.finish();
             return Ok(end(job, &counts, cancelled, as_json));
         }
-        stall.look(&queue, &counts, &screen, job).await;
+        if stall.look(&queue, &counts).await >= settled {
+            screen.finish();
+            return Ok(stalled(job, &counts, as_json));
+        }
         tokio::select! {
             () = shutdown.reached(Phase::Draining) => return Ok(left(&screen, job)),
             () = tokio::time::sleep(PAUSE.max(4 * asked.elapsed())) => {}
@@ -82,33 +84,34 @@ fn end(job: &Job, counts: &Counts, cancelled: bool, as_json: bool) -> u8 {
     if counts.done == counts.rows { OK } else { FAILED }
 }
 
+/// Nobody will end what has not ended: its messages are with the dead letters, or were deleted.
+fn stalled(job: &Job, counts: &Counts, as_json: bool) -> u8 {
+    let open = counts.rows - counts.over();
+    eprintln!(
+        "the queue is empty, and {open} rows have not ended: see longshore dlq list; to queue them again, submit the \
+         job with --resume (--only-failed leaves them out, having no record of a failure)"
+    );
+    end(job, counts, false, as_json)
+}
+
 /// Rows that have not ended, and no message that could end them.
 #[derive(Default)]
 struct Stall {
     since: Option<Instant>,
     counts: Counts,
-    told: bool,
 }
 
 impl Stall {
-    async fn look(&mut self, queue: &Queue, counts: &Counts, screen: &Screen, job: &Job) {
-        // Nobody may be allowed to ask: then nothing is known, and nothing said.
+    /// For how long nothing has moved, nor could.
+    async fn look(&mut self, queue: &Queue, counts: &Counts) -> Duration {
+        // Nobody may be allowed to ask: then nothing is known, and it is waited for.
         let empty = queue.depth().await.is_ok_and(|depth| depth.waiting + depth.hidden + depth.delayed == 0);
         if !empty || *counts != self.counts {
             self.since = None;
             self.counts = *counts;
-            return;
+            return Duration::ZERO;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() > SETTLED && !self.told {
-            self.told = true;
-            let open = counts.rows - counts.over();
-            screen.say(&format!(
-                "the queue is empty, and {open} rows have not ended: see longshore dlq list; longshore submit \
-                 --resume queues them again (job {})",
-                job.name
-            ));
-        }
+        self.since.get_or_insert_with(Instant::now).elapsed()
     }
 }
 
@@ -151,10 +154,6 @@ impl Screen {
                  elapsed, left: {left}"
             );
         }
-    }
-
-    fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
     }
 
     fn finish(&self) {

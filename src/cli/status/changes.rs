@@ -1,13 +1,16 @@
 //! State changes of tasks and container instances, from the queue that the template's rule fills.
 //!
-//! They are looked at and left where they are: hidden for some seconds, so that a look sees each once.
+//! They are looked at and left where they are: hidden meanwhile, so that a look sees each once, and made visible again at
+//! its end.
 
 use super::cluster::last_part;
 use crate::aws::explain;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::Message;
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message};
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
@@ -23,22 +26,58 @@ pub struct Change {
 
 /// So many are shown, the newest.
 pub const SHOWN: usize = 10;
-/// Ten messages each.
-const RECEIVES: usize = 20;
-const HIDDEN_SECONDS: i32 = 5;
+/// SQS answers a receive from some of its servers only: one empty answer is no end.
+const EMPTY_ANSWERS: u32 = 2;
+const WAIT_SECONDS: i32 = 1;
+/// A queue with more than can be read in this time is read in part.
+const READING: Duration = Duration::from_secs(10);
+/// Longer than a look takes: each is seen once. It ends with the look.
+const HIDDEN_SECONDS: i32 = 30;
+/// Calls at once that make messages visible again.
+const AT_ONCE: usize = 8;
 
+/// The newest changes, in their order.
 pub async fn read(client: &Client, url: &str) -> Result<Vec<Change>, String> {
-    let mut changes = Vec::new();
-    for _ in 0..RECEIVES {
+    let mut receipts = Vec::new();
+    let changes = receive(client, url, &mut receipts).await;
+    put_back(client, url, &receipts).await;
+    changes
+}
+
+async fn receive(client: &Client, url: &str, receipts: &mut Vec<String>) -> Result<Vec<Change>, String> {
+    let (begun, mut empty, mut changes) = (Instant::now(), 0, Vec::new());
+    while empty < EMPTY_ANSWERS && begun.elapsed() < READING {
         let receive = client.receive_message().queue_url(url).max_number_of_messages(10);
-        let answer = receive.visibility_timeout(HIDDEN_SECONDS).wait_time_seconds(0).send().await;
+        let answer = receive.visibility_timeout(HIDDEN_SECONDS).wait_time_seconds(WAIT_SECONDS).send().await;
         let messages = answer.map_err(|e| explain(&e))?.messages.unwrap_or_default();
-        if messages.is_empty() {
-            break;
-        }
+        empty = if messages.is_empty() { empty + 1 } else { 0 };
         changes.extend(messages.iter().filter_map(change));
+        receipts.extend(messages.into_iter().filter_map(|m| m.receipt_handle));
+        newest(&mut changes);
     }
     Ok(changes)
+}
+
+/// Whoever may not do this sees each change again when it shows by itself.
+async fn put_back(client: &Client, url: &str, receipts: &[String]) {
+    let calls = receipts.chunks(10).map(|chunk| {
+        let entry = |(nth, receipt): (usize, &String)| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(nth.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(0).build().ok()
+        };
+        let entries = chunk.iter().enumerate().filter_map(entry).collect();
+        client.change_message_visibility_batch().queue_url(url).set_entries(Some(entries)).send()
+    });
+    let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
+    while calls.next().await.is_some() {}
+}
+
+/// Each once and in order, as many as are shown: SQS keeps to none.
+pub fn newest(changes: &mut Vec<Change>) {
+    changes.sort_by(|one, other| (&one.time, &one.id).cmp(&(&other.time, &other.id)));
+    changes.dedup_by(|one, other| one.id == other.id);
+    let old = changes.len().saturating_sub(SHOWN);
+    changes.drain(..old);
 }
 
 /// None: it is no event of ECS.

@@ -1,11 +1,12 @@
 //! The ECS side: services, tasks with the reasons that they stopped, container instances.
 
-use super::gather::Told;
+use super::gather::{PATIENCE, Told, within};
 use crate::aws::explain;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{self, DesiredStatus};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(Debug, Serialize)]
 pub struct Cluster {
@@ -61,8 +62,8 @@ impl Cluster {
     }
 
     /// Where running tasks can be asked, if they listen there.
-    pub fn addresses(&self, port: Option<u16>) -> Vec<String> {
-        let (Some(port), Told::Is(tasks)) = (port, &self.tasks) else { return Vec::new() };
+    pub fn addresses(&self, port: Option<u16>) -> BTreeSet<String> {
+        let (Some(port), Told::Is(tasks)) = (port, &self.tasks) else { return BTreeSet::new() };
         let running = tasks.iter().filter(|task| task.status == "RUNNING");
         running.filter_map(|task| Some(format!("{}:{port}", task.address.as_deref()?))).collect()
     }
@@ -74,9 +75,9 @@ const SERVICES: i32 = 10;
 
 pub async fn look(client: &Client, cluster: &str, service: Option<&str>, filter: Option<&str>) -> Cluster {
     let (services, tasks, instances) = tokio::join!(
-        services(client, cluster, service),
-        tasks(client, cluster, service),
-        instances(client, cluster, filter)
+        within(PATIENCE, services(client, cluster, service)),
+        within(PATIENCE, tasks(client, cluster, service)),
+        within(PATIENCE, instances(client, cluster, filter))
     );
     Cluster {
         name: cluster.to_owned(),
@@ -123,14 +124,17 @@ async fn tasks(client: &Client, cluster: &str, service: Option<&str>) -> Result<
     let mut tasks = Vec::new();
     for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
         let list = client.list_tasks().cluster(cluster).set_service_name(service.map(str::to_owned));
-        let list = list.desired_status(status).max_results(TASKS).send().await;
-        let arns = list.map_err(|e| explain(&e))?.task_arns.unwrap_or_default();
-        if arns.is_empty() {
-            continue;
+        let list = list.desired_status(status).max_results(TASKS);
+        let mut pages = list.into_paginator().send();
+        let mut alike = Vec::new();
+        while let Some(page) = pages.next().await {
+            let arns = page.map_err(|e| explain(&e))?.task_arns.unwrap_or_default();
+            if arns.is_empty() {
+                continue;
+            }
+            let described = client.describe_tasks().cluster(cluster).set_tasks(Some(arns)).send().await;
+            alike.extend(described.map_err(|e| explain(&e))?.tasks().iter().map(read_task));
         }
-        let described = client.describe_tasks().cluster(cluster).set_tasks(Some(arns)).send().await;
-        let mut alike: Vec<Task> =
-            described.map_err(|e| explain(&e))?.tasks().iter().map(read_task).collect();
         alike.sort_by_key(|task| std::cmp::Reverse(task.stopped.or(task.since)));
         tasks.extend(alike);
     }
@@ -160,14 +164,18 @@ fn read_task(task: &types::Task) -> Task {
 
 async fn instances(client: &Client, cluster: &str, filter: Option<&str>) -> Result<Vec<Instance>, String> {
     let list = client.list_container_instances().cluster(cluster).set_filter(filter.map(str::to_owned));
-    let list = list.max_results(TASKS).send().await.map_err(|e| explain(&e))?;
-    let arns = list.container_instance_arns.unwrap_or_default();
-    if arns.is_empty() {
-        return Ok(Vec::new());
+    let mut pages = list.max_results(TASKS).into_paginator().send();
+    let mut instances = Vec::new();
+    while let Some(page) = pages.next().await {
+        let arns = page.map_err(|e| explain(&e))?.container_instance_arns.unwrap_or_default();
+        if arns.is_empty() {
+            continue;
+        }
+        let describe = client.describe_container_instances().cluster(cluster);
+        let described = describe.set_container_instances(Some(arns)).send().await.map_err(|e| explain(&e))?;
+        instances.extend(described.container_instances().iter().map(read_instance));
     }
-    let describe = client.describe_container_instances().cluster(cluster);
-    let described = describe.set_container_instances(Some(arns)).send().await.map_err(|e| explain(&e))?;
-    Ok(described.container_instances().iter().map(read_instance).collect())
+    Ok(instances)
 }
 
 fn read_instance(instance: &types::ContainerInstance) -> Instance {

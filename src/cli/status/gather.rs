@@ -4,7 +4,7 @@ use super::Scope;
 use super::changes::{self, Change};
 use super::cluster::{self, Cluster};
 use super::scaling::{self, Scaling};
-use super::workers::{Worker, Workers};
+use super::workers::{self, Worker};
 use crate::aws::{self, Clients};
 use crate::cli::connect;
 use crate::config::QueueConfig;
@@ -79,8 +79,7 @@ pub struct Asker {
     queue_url: String,
     dead_letters: DeadLetters,
     scope: Scope,
-    workers: Workers,
-    /// State changes seen so far, newest last.
+    /// The newest state changes seen so far.
     seen: Vec<Change>,
 }
 
@@ -98,39 +97,42 @@ impl Asker {
             autoscaling: aws_sdk_applicationautoscaling::Client::new(&sdk),
             queue_url: config.queue_url.clone(),
             dead_letters: DeadLetters::new(clients, config.queue_url.clone(), config.dlq_url.clone()),
-            workers: Workers::new(&scope.workers, scope.admin_token.clone()),
             scope: scope.clone(),
             seen: Vec::new(),
         }
     }
 
+    /// All questions at once, and each has its own time: one that is not answered takes nothing from the others.
     pub async fn look(&mut self) -> Status {
+        let scope = &self.scope;
         let cluster = async {
-            let name = self.scope.cluster.as_deref()?;
-            Some(
-                cluster::look(&self.ecs, name, self.scope.service.as_deref(), self.scope.filter.as_deref())
-                    .await,
-            )
+            let name = scope.cluster.as_deref()?;
+            Some(cluster::look(&self.ecs, name, scope.service.as_deref(), scope.filter.as_deref()).await)
         };
         let scaling = async {
-            let cluster = self.scope.cluster.as_deref()?;
-            Some(scaling::look(&self.autoscaling, cluster, self.scope.service.as_deref()).await.into())
+            let cluster = scope.cluster.as_deref()?;
+            let scaling = scaling::look(&self.autoscaling, cluster, scope.service.as_deref());
+            Some(within(PATIENCE, scaling).await.into())
         };
         let changes = async {
-            let url = self.scope.changes_url.as_deref()?;
-            Some(changes::read(&self.clients.send, url).await)
+            let url = scope.changes_url.as_deref()?;
+            Some(within(PATIENCE_WITH_CHANGES, changes::read(&self.clients.send, url)).await)
         };
-        let (queue, oldest, dead_letters, cluster, scaling, changes) = tokio::join!(
-            self.depth(&self.queue_url),
-            self.oldest(),
-            self.dead_letters(),
+        let token = scope.admin_token.as_deref();
+        let given = workers::given(&scope.workers, scope.task_port);
+        let workers = workers::look(given.clone(), token);
+        let (queue, oldest, dead_letters, cluster, scaling, changes, mut workers) = tokio::join!(
+            within(PATIENCE, self.depth(&self.queue_url)),
+            within(PATIENCE, self.oldest()),
+            within(PATIENCE, self.dead_letters()),
             cluster,
             scaling,
-            changes
+            changes,
+            workers
         );
-        // Whom to ask is known only now.
-        let addresses = cluster.as_ref().map(|c| c.addresses(self.scope.task_port)).unwrap_or_default();
-        let workers = self.workers.look(addresses).await;
+        // Whom else to ask is known only now.
+        let more = cluster.as_ref().map(|c| c.addresses(scope.task_port)).unwrap_or_default();
+        workers.extend(workers::look(&more - &given, token).await);
         Status {
             at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             queue_url: self.queue_url.clone(),
@@ -173,19 +175,26 @@ impl Asker {
         Ok(latest.and_then(|point| point.maximum()))
     }
 
-    /// The queue shows each change once in a while: those of former looks are kept, each once.
+    /// The queue may show others each time: those of former looks are kept.
     fn remember(&mut self, new: Vec<Change>) -> Vec<Change> {
-        for change in new {
-            if self.seen.iter().all(|seen| seen.id != change.id) {
-                self.seen.push(change);
-            }
-        }
-        self.seen.sort_by(|one, other| one.time.cmp(&other.time));
-        let old = self.seen.len().saturating_sub(changes::SHOWN);
-        self.seen.drain(..old);
+        self.seen.extend(new);
+        changes::newest(&mut self.seen);
         self.seen.clone()
     }
 }
 
-/// Everything that was asked of a worker in one round.
-pub type Answers = Vec<(String, Result<Worker, String>)>;
+/// How long a part of AWS has for its answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Reading all of a queue takes longer.
+const PATIENCE_WITH_CHANGES: Duration = Duration::from_secs(20);
+
+/// # Errors
+///
+/// Its own, or that there was no answer in time.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+}

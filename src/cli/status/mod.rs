@@ -115,12 +115,31 @@ impl Screen {
             false => show::text(status),
         };
         if self.own {
-            // Each line is cleared behind its end, and all below the last: no flicker.
-            text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+            // Asked each time: somebody may have made it larger.
+            if let Some((rows, columns)) = console::Term::stdout().size_checked() {
+                text = cut(&text, rows.into(), columns.into());
+            }
+            // Each line is cleared behind its end, and all below the last: no flicker. No newline after the last, which
+            // would scroll.
+            text = format!("\x1b[H{}\x1b[K\x1b[J", text.trim_end().replace('\n', "\x1b[K\n"));
         }
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
     }
+}
+
+/// As much as there is room for: what wraps or scrolls would push the first lines out of sight.
+fn cut(text: &str, rows: usize, columns: usize) -> String {
+    let all = text.lines().count();
+    let shown = if all > rows { rows.saturating_sub(1) } else { all };
+    // The last column stays free: many terminals wrap when it is written to.
+    let line = |line| console::truncate_str(line, columns.saturating_sub(1), "…");
+    let mut lines: Vec<_> = text.lines().take(shown).map(line).collect();
+    let more = format!("… {} lines more, on a larger terminal", all - shown);
+    if shown < all {
+        lines.push(line(&more));
+    }
+    lines.join("\n")
 }
 
 impl Drop for Screen {
@@ -128,5 +147,19 @@ impl Drop for Screen {
         if self.own {
             print!("\x1b[?25h\x1b[?1049l");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_look_is_cut_to_the_terminal() {
+        assert_eq!(cut("ab\ncd\n", 2, 3), "ab\ncd");
+        assert_eq!(cut("abcdef\ncd\n", 24, 5), "abc…\ncd");
+        assert_eq!(cut("1\n2\n3\n4\n", 3, 80), "1\n2\n… 2 lines more, on a larger terminal");
+        // Wide characters take two columns.
+        assert_eq!(cut("写真写真", 24, 6), "写真…");
     }
 }

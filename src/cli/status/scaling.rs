@@ -3,8 +3,9 @@
 use super::cluster::last_part;
 use crate::aws::explain;
 use aws_sdk_applicationautoscaling::Client;
-use aws_sdk_applicationautoscaling::types::{ScalableTarget, ServiceNamespace};
+use aws_sdk_applicationautoscaling::types::{ScalableTarget, ScalingActivity, ServiceNamespace};
 use serde::Serialize;
+use std::fmt::Write;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scaling {
@@ -35,12 +36,14 @@ pub async fn look(client: &Client, cluster: &str, service: Option<&str>) -> Resu
     if let Some(service) = service {
         ask = ask.resource_ids(format!("{of_cluster}{}", last_part(service)));
     }
-    let answer = ask.send().await.map_err(|e| explain(&e))?;
+    let mut pages = ask.into_paginator().send();
     let mut all = Vec::new();
-    for target in answer.scalable_targets() {
-        let id = target.resource_id();
-        if id.starts_with(&of_cluster) {
-            all.push(read(client, target, id).await?);
+    while let Some(page) = pages.next().await {
+        for target in page.map_err(|e| explain(&e))?.scalable_targets() {
+            let id = target.resource_id();
+            if id.starts_with(&of_cluster) {
+                all.push(read(client, target, id).await?);
+            }
         }
     }
     Ok(all)
@@ -48,11 +51,13 @@ pub async fn look(client: &Client, cluster: &str, service: Option<&str>) -> Resu
 
 async fn read(client: &Client, target: &ScalableTarget, id: &str) -> Result<Scaling, String> {
     let ask = client.describe_scaling_activities().service_namespace(ServiceNamespace::Ecs).resource_id(id);
-    let answer = ask.max_results(ACTIVITIES).send().await.map_err(|e| explain(&e))?;
+    // Also what an alarm asked for and could not have, as at the most tasks that are allowed.
+    let ask = ask.include_not_scaled_activities(true).max_results(ACTIVITIES);
+    let answer = ask.send().await.map_err(|e| explain(&e))?;
     let activities = answer.scaling_activities().iter().map(|activity| Activity {
         at: activity.start_time().secs(),
         what: activity.description().to_owned(),
-        why: activity.cause().to_owned(),
+        why: why(activity),
         status: activity.status_code().as_str().to_owned(),
     });
     let suspended = target.suspended_state().is_some_and(|state| {
@@ -66,4 +71,18 @@ async fn read(client: &Client, target: &ScalableTarget, id: &str) -> Result<Scal
         suspended,
         activities: activities.collect(),
     })
+}
+
+/// The cause; before it, as a long line is cut, why nothing came of it.
+fn why(activity: &ScalingActivity) -> String {
+    let mut why = String::new();
+    for reason in activity.not_scaled_reasons() {
+        let limit = match (reason.max_capacity(), reason.min_capacity()) {
+            (Some(most), _) => format!(" (at the most, {most} tasks)"),
+            (None, Some(least)) => format!(" (at the least, {least} tasks)"),
+            (None, None) => String::new(),
+        };
+        let _ = write!(why, "not scaled: {}{limit}; ", reason.code());
+    }
+    why + activity.cause()
 }

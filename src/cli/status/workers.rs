@@ -1,10 +1,8 @@
 //! What workers tell on their admin ports.
 
-use super::gather::Answers;
 use crate::cli::http;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 /// A worker by its own figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -19,57 +17,43 @@ pub struct Worker {
     pub done: u64,
     pub rejected: u64,
     pub retried: u64,
-    /// Pictures a second since the look before; null at the first.
+    /// Messages that came to an end a second, in the last minute; null: it does not say.
     pub per_second: Option<f64>,
     /// Seconds from the receipt of a message to its end, of the last five minutes; null: there was none.
     pub p50_seconds: Option<f64>,
     pub p99_seconds: Option<f64>,
 }
 
-/// Whom to ask, and what they said before.
-pub struct Workers {
-    given: Vec<String>,
-    token: Option<String>,
-    before: BTreeMap<String, (Instant, u64)>,
-}
+/// What each said, or why it said nothing.
+pub type Answers = BTreeMap<String, Result<Worker, String>>;
 
 const DEFAULT: &str = "127.0.0.1:9464";
 /// Bytes: far more than any answer of an admin port has.
 const MOST: u64 = 4 << 20;
 
-impl Workers {
-    pub fn new(given: &[String], token: Option<String>) -> Self {
-        Self { given: given.to_vec(), token, before: BTreeMap::new() }
+/// Whom to ask before anything is known of tasks: those given, or the one that would be here.
+pub fn given(workers: &[String], task_port: Option<u16>) -> BTreeSet<String> {
+    match (workers, task_port) {
+        ([], None) => [DEFAULT.to_owned()].into(),
+        (given, _) => given.iter().cloned().collect(),
     }
+}
 
-    /// Asks those given, and these; or, if there is none, the one that would be here.
-    pub async fn look(&mut self, more: Vec<String>) -> Answers {
-        let mut addresses: BTreeSet<String> = self.given.iter().cloned().chain(more).collect();
-        if addresses.is_empty() {
-            addresses.insert(DEFAULT.to_owned());
-        }
-        let ask = |address: String| {
-            let token = self.token.clone();
-            tokio::task::spawn_blocking(move || {
-                let answer = ask(&address, token.as_deref());
-                (address, Instant::now(), answer)
-            })
-        };
-        let questions: Vec<_> = addresses.into_iter().map(ask).collect();
-        let mut answers = Vec::new();
-        for question in questions {
-            let Ok((address, at, mut answer)) = question.await else { continue };
-            if let Ok(worker) = &mut answer {
-                let before = self.before.insert(address.clone(), (at, worker.done));
-                // Fewer than before: it is another process.
-                worker.per_second = before.filter(|(_, done)| *done <= worker.done).map(|(then, done)| {
-                    (worker.done - done) as f64 / at.duration_since(then).as_secs_f64().max(1e-3)
-                });
-            }
-            answers.push((address, answer));
-        }
-        answers
+/// Asks them all at once.
+pub async fn look(addresses: BTreeSet<String>, token: Option<&str>) -> Answers {
+    let ask = |address: String| {
+        let token = token.map(str::to_owned);
+        tokio::task::spawn_blocking(move || {
+            let answer = ask(&address, token.as_deref());
+            (address, answer)
+        })
+    };
+    let questions: Vec<_> = addresses.into_iter().map(ask).collect();
+    let mut answers = Answers::new();
+    for question in questions {
+        answers.extend(question.await);
     }
+    answers
 }
 
 fn ask(address: &str, token: Option<&str>) -> Result<Worker, String> {
@@ -99,19 +83,18 @@ fn read(text: &str) -> Worker {
         let alike = samples.iter().filter(|(n, labels, _)| *n == name && labels.contains(label));
         alike.map(|(_, _, value)| value).sum::<f64>() as u64
     };
-    // None: no message ended in that time.
-    let quantile = |q: &str| {
-        let label = format!("quantile=\"{q}\"");
-        let mut alike = samples
-            .iter()
-            .filter(|(n, l, _)| *n == "longshore_recent_duration_seconds" && l.contains(&label));
+    let one = |name: &str, label: &str| {
+        let mut alike = samples.iter().filter(|(n, labels, _)| *n == name && labels.contains(label));
         alike.next().map(|(_, _, value)| *value).filter(|value| value.is_finite())
     };
+    // None: no message ended in that time.
+    let quantile = |q: &str| one("longshore_recent_duration_seconds", &format!("quantile=\"{q}\""));
     Worker {
         in_flight: sum("longshore_messages_in_flight", ""),
         done: sum("longshore_records_total", "outcome=\"done\""),
         rejected: sum("longshore_records_total", "outcome=\"rejected\""),
         retried: sum("longshore_messages_retried_total", ""),
+        per_second: one("longshore_recent_messages_per_second", ""),
         p50_seconds: quantile("0.5"),
         p99_seconds: quantile("0.99"),
         ..Worker::default()
@@ -130,10 +113,11 @@ mod tests {
              longshore_records_total{outcome=\"rejected\",reason=\"empty\"} 2\nlongshore_messages_in_flight 3\n\
              longshore_messages_retried_total 4\n\
              longshore_recent_duration_seconds{quantile=\"0.5\"} 0.25\n\
-             longshore_recent_duration_seconds{quantile=\"0.99\"} 1.5\n",
+             longshore_recent_duration_seconds{quantile=\"0.99\"} 1.5\nlongshore_recent_messages_per_second 0.5\n",
         );
         assert_eq!((worker.done, worker.rejected, worker.in_flight, worker.retried), (7, 3, 3, 4));
         assert_eq!((worker.p50_seconds, worker.p99_seconds), (Some(0.25), Some(1.5)));
+        assert_eq!((worker.per_second, read("").per_second), (Some(0.5), None));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::Args;
 use crate::command::layout::is_job_name;
 use crate::command::table::check_env;
-use crate::command::wire::{Column, Job, VERSION, hex};
+use crate::command::wire::{Column, Job, VERSION, hex, now};
 use crate::config::Reader;
 use crate::error::Printable;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Everything but the table.
 pub struct Draft {
@@ -22,12 +22,17 @@ pub struct Draft {
     permanent: Vec<i32>,
     credentials: bool,
     keep_failed: bool,
+    request_payer: bool,
     memory: Option<u64>,
     milli_cpus: Option<u64>,
+    /// For how long the queue is empty when nobody waits for more.
+    pub settled: Duration,
 }
 
 /// Far more than anybody writes; a larger one is a program, and belongs into the image.
 const MAX_SCRIPT: u64 = 4 << 20;
+/// An empty queue may just be told late: SQS says that its counts settle within a minute.
+const SETTLED: Duration = Duration::from_secs(90);
 /// SQS keeps a message hidden for 12 hours in all.
 const MAX_TIMEOUT: u64 = 42_000;
 
@@ -49,21 +54,22 @@ impl Draft {
             permanent: permanent(&mut reader, args.permanent.as_deref()),
             credentials: args.credentials,
             keep_failed: args.keep_failed,
+            request_payer: args.request_payer,
             memory: args
                 .memory
                 .is_some()
                 .then(|| reader.size("--memory", &args.memory, 0, 1 << 20..=1 << 50)),
             milli_cpus: args.cpus.as_deref().and_then(|text| cpus(&mut reader, text)),
+            settled: reader.time("--wait-empty", &some(&args.wait_empty), SETTLED, 1..=86_400),
         };
         reader.finish(draft)
     }
 
     pub fn job(&self, columns: Vec<Column>) -> Job {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Job {
             version: VERSION,
             name: self.name.clone(),
-            submitted_at: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+            submitted_at: now(),
             columns,
             rows: 0,
             script_sha256: hex(&Sha256::digest(&self.script)),
@@ -74,6 +80,7 @@ impl Draft {
             permanent: self.permanent.clone(),
             credentials: self.credentials,
             keep_failed: self.keep_failed,
+            request_payer: self.request_payer,
             memory: self.memory,
             milli_cpus: self.milli_cpus,
         }
@@ -82,7 +89,7 @@ impl Draft {
 
 fn name(reader: &mut Reader, args: &Args) -> String {
     let said = args.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    let name = said.map_or_else(|| default_name(&args.script, &args.tasks), str::to_owned);
+    let name = said.map_or_else(|| default_name(&args.script, args.tasks()), str::to_owned);
     if !is_job_name(&name) {
         reader.mistake(format!(
             "--name is {name:?}: write up to 100 letters, digits and - _ . with a letter or digit first"
@@ -186,51 +193,34 @@ pub fn ranges(text: &str) -> Option<Vec<(u64, u64)>> {
 /// What is said otherwise than it was.
 pub fn differences(was: &Job, is: &Job) -> Vec<String> {
     let mut differences = Vec::new();
-    let mut compare = |what: &str, same: bool, was: String, is: String| {
+    // Values of variables may be secrets: of some it is not shown what they were.
+    let mut compare = |what: &str, same: bool, shown: Option<(String, String)>| {
         if !same {
-            let from_to = if was.is_empty() { String::new() } else { format!(" ({was}, now {is})") };
+            let from_to = shown.map_or_else(String::new, |(was, is)| format!(" ({was}, now {is})"));
             differences.push(format!("{what}{from_to}"));
         }
     };
-    let none = String::new;
+    compare("another script", was.script_sha256 == is.script_sha256, None);
+    compare("other columns", was.columns == is.columns, None);
+    let shells = (was.shell.join(" "), is.shell.join(" "));
+    compare("another --shell", was.shell == is.shell, Some(shells));
+    compare("another --env", was.env == is.env, None);
     let limit = |n: Option<u64>| n.map_or("no limit".into(), |n| n.to_string());
-    compare("another script", was.script_sha256 == is.script_sha256, none(), none());
-    compare("other columns", was.columns == is.columns, none(), none());
-    compare("another --shell", was.shell == is.shell, was.shell.join(" "), is.shell.join(" "));
-    // Values may be secrets.
-    compare("another --env", was.env == is.env, none(), none());
-    compare(
-        "another --timeout",
-        was.timeout == is.timeout,
-        format!("{} s", was.timeout),
-        format!("{} s", is.timeout),
-    );
-    compare(
-        "other --attempts",
-        was.attempts == is.attempts,
-        was.attempts.to_string(),
-        is.attempts.to_string(),
-    );
-    compare(
-        "another --permanent",
-        was.permanent == is.permanent,
-        format!("{:?}", was.permanent),
-        format!("{:?}", is.permanent),
-    );
-    compare(
-        "--credentials",
-        was.credentials == is.credentials,
-        was.credentials.to_string(),
-        is.credentials.to_string(),
-    );
-    compare(
-        "--keep-failed",
-        was.keep_failed == is.keep_failed,
-        was.keep_failed.to_string(),
-        is.keep_failed.to_string(),
-    );
-    compare("another --memory", was.memory == is.memory, limit(was.memory), limit(is.memory));
-    compare("other --cpus", was.milli_cpus == is.milli_cpus, limit(was.milli_cpus), limit(is.milli_cpus));
+    let told = |job: &Job| {
+        [
+            ("another --timeout", format!("{} s", job.timeout)),
+            ("other --attempts", job.attempts.to_string()),
+            ("another --permanent", format!("{:?}", job.permanent)),
+            ("--credentials", job.credentials.to_string()),
+            ("--keep-failed", job.keep_failed.to_string()),
+            ("--request-payer", job.request_payer.to_string()),
+            ("another --memory", limit(job.memory)),
+            ("other --cpus", limit(job.milli_cpus)),
+        ]
+    };
+    for ((what, was), (_, is)) in told(was).into_iter().zip(told(is)) {
+        compare(what, was == is, Some((was, is)));
+    }
     differences
 }
 

@@ -29,7 +29,7 @@ use plan::{Plan, Selection};
 use queueing::{Ended, Queueing};
 use serde_json::json;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use stored::Stored;
 use verify::Checks;
@@ -38,8 +38,11 @@ use verify::Checks;
 pub struct Args {
     /// Table of the rows: tab-separated, or CSV if its name ends so. The header's cells are `--TYPE NAME`,
     /// where TYPE is env, secret-env, input, input-recursive, output or output-recursive.
+    #[arg(value_name = "TASKS", required_unless_present = "tasks", conflicts_with = "tasks")]
+    table: Option<PathBuf>,
+    /// The same, as a flag.
     #[arg(long, value_name = "FILE")]
-    tasks: PathBuf,
+    tasks: Option<PathBuf>,
     /// Script that is run for each row.
     #[arg(long, value_name = "FILE")]
     script: PathBuf,
@@ -74,9 +77,16 @@ pub struct Args {
     /// Keeps the outputs of failed attempts in the work bucket, under failed/.
     #[arg(long)]
     keep_failed: bool,
+    /// Pays for what is read from and written to the buckets of the table, where these want that (Requester Pays).
+    #[arg(long)]
+    request_payer: bool,
     /// Waits until every row has ended, and shows how they stand. Interrupting this stops nothing.
     #[arg(long)]
     wait: bool,
+    /// With --wait: ends with 1 when the queue was empty for so long, and rows have not ended. SQS tells late what
+    /// it has.
+    #[arg(long, value_name = "TIME", default_value = "90s")]
+    wait_empty: String,
     /// Checks everything, queues nothing, and tells what would be queued.
     #[arg(long)]
     dry_run: bool,
@@ -108,13 +118,22 @@ pub struct Args {
     jobs: JobsArgs,
 }
 
+impl Args {
+    fn tasks(&self) -> &Path {
+        let said = self.table.as_deref().or(self.tasks.as_deref());
+        said.expect("one of them is required")
+    }
+}
+
 /// What is to be submitted, sound as far as can be told without asking anybody.
 struct Submission {
     config: JobsConfig,
     draft: Draft,
     columns: Vec<Column>,
+    /// Of its rows those that are sound.
     spool: Spool,
     selection: Selection,
+    mistakes: Mistakes,
 }
 
 pub fn run(args: &Args) -> u8 {
@@ -141,11 +160,11 @@ fn read(args: &Args) -> Result<Result<Submission, Vec<String>>, Error> {
     let config = args.jobs.read_with_queue(&args.queue_url);
     let draft = Draft::read(args);
     let selection = Selection::read(args.only_failed, args.rows.as_deref());
-    let mut mistakes = Mistakes::new(&args.tasks.display().to_string());
+    let mut mistakes = Mistakes::new(&args.tasks().display().to_string());
     let (columns, spool) = read_table(args, &mut mistakes)?;
     match (config, draft, selection) {
-        (Ok(config), Ok(draft), Ok(selection)) if mistakes.count() == 0 => {
-            Ok(Ok(Submission { config, draft, columns, spool, selection }))
+        (Ok(config), Ok(draft), Ok(selection)) => {
+            Ok(Ok(Submission { config, draft, columns, spool, selection, mistakes }))
         }
         (config, draft, selection) => {
             let settings = config.err().into_iter().chain(draft.err()).flatten().chain(selection.err());
@@ -157,7 +176,7 @@ fn read(args: &Args) -> Result<Result<Submission, Vec<String>>, Error> {
 fn read_table(args: &Args, mistakes: &mut Mistakes) -> Result<(Vec<Column>, Spool), Error> {
     let disk =
         |e: std::io::Error| Error::new(format!("cannot keep the rows in a temporary file: {e} (set TMPDIR)"));
-    let file = match File::open(&args.tasks) {
+    let file = match File::open(args.tasks()) {
         Ok(file) => file,
         Err(e) => {
             mistakes.add(&Place::Table, format!("cannot be read: {e}"));
@@ -166,14 +185,14 @@ fn read_table(args: &Args, mistakes: &mut Mistakes) -> Result<(Vec<Column>, Spoo
     };
     let bar = spinner("{spinner} {pos} rows read");
     let mut writer = Writer::new().map_err(disk)?;
-    let format = Format::of(&args.tasks);
+    let format = Format::of(args.tasks());
     let columns = table::read(file, format, mistakes, |row| {
         if row.row.is_multiple_of(1000) {
             bar.set_position(row.row);
         }
         writer.add(&row)
     });
-    let columns = columns.map_err(|e| Error::new(format!("cannot read {}: {e}", args.tasks.display())))?;
+    let columns = columns.map_err(|e| Error::new(format!("cannot read {}: {e}", args.tasks().display())))?;
     let spool = writer.finish().map_err(disk)?;
     clashes::find(&spool, &columns, mistakes).map_err(disk)?;
     bar.finish_and_clear();
@@ -189,23 +208,34 @@ fn refused(lines: &[String]) -> u8 {
 }
 
 async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Result<u8, Error> {
-    let Submission { config, draft, columns, spool, selection } = submission;
-    let clients = connect::to_jobs(&config).await;
+    let Submission { config, draft, columns, spool, selection, mut mistakes } = submission;
+    let clients = connect::clients(&config.queue).await;
     let jobs = JobStore::new(Store::new(clients.clone()), &config.work_bucket);
     let checks = Checks {
         inputs: !args.no_verify_inputs,
         buckets: !args.no_verify_buckets,
         regions: !args.no_verify_regions,
+        request_payer: args.request_payer,
     };
     let mut job = draft.job(columns);
+    if mistakes.count() > 0 {
+        // What else is wrong, so that it can be mended in one go; if nobody answers, this is enough.
+        if selection == Selection::All && mistakes.has_room() {
+            let verified = verify::verify(&jobs, &job.columns, &spool, checks, shutdown, &mut mistakes).await;
+            if let Err(e) = verified {
+                eprintln!("not all was looked at: {e}");
+            }
+        }
+        return Ok(refused(&mistakes.told()));
+    }
     let stored = Stored::load(&jobs, &job.name).await?;
     let refusals = stored.refusals(&mut job, args.resume);
     if !refusals.is_empty() {
         return Ok(refused(&refusals));
     }
-    let mut mistakes = Mistakes::new(&args.tasks.display().to_string());
     let states = States::new(&jobs.store, &jobs.bucket, &job.name);
-    let plan = Plan::make(&spool, &stored, &selection, args.resume, states, &mut mistakes).await?;
+    let plan =
+        Plan::make(&job.columns, &spool, &stored, &selection, args.resume, states, &mut mistakes).await?;
     drop(spool);
     // Only what is to be queued: the rest was looked at when it was.
     if !verify::verify(&jobs, &job.columns, &plan.queue, checks, shutdown, &mut mistakes).await? {
@@ -219,15 +249,22 @@ async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Res
         tell(args, &job.name, &plan);
         return Ok(OK);
     }
-    let queueing = Queueing { jobs: &jobs, clients: &clients, queue_url: &config.queue_url, job: &job };
+    let queueing = Queueing { jobs: &jobs, clients: &clients, queue_url: &config.queue.queue_url, job: &job };
     warn_of_receives(&clients, &config, job.attempts).await;
     match queueing.run(&plan, &stored, draft.script, shutdown).await? {
         Ended::Whole => tell(args, &job.name, &plan),
         Ended::After(row) => return Ok(interrupted(&job.name, Some(row))),
     }
     if args.wait {
-        super::jobs::wait(&jobs, &job, Queue::new(clients, config.queue_url.clone()), args.json, shutdown)
-            .await
+        super::jobs::wait(
+            &jobs,
+            &job,
+            Queue::new(clients, config.queue.queue_url.clone()),
+            draft.settled,
+            args.json,
+            shutdown,
+        )
+        .await
     } else {
         Ok(OK)
     }
@@ -235,7 +272,7 @@ async fn submit(args: &Args, submission: Submission, shutdown: &Shutdown) -> Res
 
 /// What SQS gives up by itself has no record, and nobody waiting would hear of it.
 async fn warn_of_receives(clients: &Clients, config: &JobsConfig, attempts: u32) {
-    match queue::most_receives(clients, &config.queue_url).await {
+    match queue::most_receives(clients, &config.queue.queue_url).await {
         Some(most) if most <= attempts => eprintln!(
             "warning: the queue gives a message up after {most} receives (maxReceiveCount), and --attempts is \
              {attempts}: rows that fail so often end in the dead-letter queue without a record"

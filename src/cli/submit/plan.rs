@@ -5,7 +5,7 @@ use super::stored::Stored;
 use crate::command::spool::{Spool, Writer, beside};
 use crate::command::states::{Standing, States};
 use crate::command::table::{Mistakes, Place};
-use crate::command::wire::Row;
+use crate::command::wire::{Column, Row};
 use crate::error::Error;
 use std::io;
 
@@ -79,6 +79,7 @@ enum Deed {
 
 impl Plan {
     pub async fn make(
+        columns: &[Column],
         new: &Spool,
         stored: &Stored,
         selection: &Selection,
@@ -100,7 +101,7 @@ impl Plan {
                 _ => false,
             };
             let standing = if asks { states.at(row).await?.standing() } else { Standing::Waiting };
-            let deed = decide(new, old, selection, resume, owed, standing);
+            let deed = decide(columns, new, old, selection, resume, owed, standing);
             let (row, queued, is_again) = match deed {
                 Deed::Leave => continue,
                 Deed::Refuse(why) => {
@@ -150,6 +151,7 @@ impl Plan {
 
 /// `owed`: its records may be gone, and its message not be sent.
 fn decide(
+    columns: &[Column],
     new: Option<Row>,
     old: Option<Row>,
     selection: &Selection,
@@ -188,12 +190,26 @@ fn decide(
                 Deed::Changed(new)
             }
             (Selection::All, _) => Deed::Refuse(format!(
-                "was changed, and what it was is {}: wait for its end, or say that both may run with --rows {}",
+                "was changed in {}, and what it was is {}: wait for its end, or say that both may run with --rows {}",
+                changed(columns, &new, &old),
                 standing.word(),
                 new.row
             )),
             _ => Deed::Keep(old),
         },
+    }
+}
+
+/// The columns in which two rows differ.
+fn changed(columns: &[Column], new: &Row, old: &Row) -> String {
+    let differ = columns.iter().zip(new.values.iter().zip(&old.values)).filter(|(_, (new, old))| new != old);
+    let names: Vec<String> =
+        differ.map(|(column, _)| format!("column --{} {}", column.kind.word(), column.name)).collect();
+    // More are in nobody's way, but in a line.
+    match names.len() {
+        0 => "its columns".into(),
+        1..=3 => names.join(", "),
+        more => format!("{} and {} more", names[..2].join(", "), more - 2),
     }
 }
 
@@ -208,6 +224,7 @@ pub fn disk(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::wire::Kind;
 
     #[test]
     fn what_becomes_of_a_row_follows_from_what_it_was() {
@@ -219,8 +236,9 @@ mod tests {
         let other = Selection::Rows(vec![(1, 1)]);
         let failed = Selection::Failed;
         use Standing::{Done, Failed, Retrying, Running, Waiting};
-        let plain =
-            |new, old, selection: &Selection, standing| decide(new, old, selection, false, false, standing);
+        let plain = |new, old, selection: &Selection, standing| {
+            decide(&[], new, old, selection, false, false, standing)
+        };
         for (deed, expected) in [
             (plain(row("a"), None, &all, Waiting), Deed::New(a())),
             (plain(row("a"), None, &three, Waiting), Deed::New(a())),
@@ -236,10 +254,10 @@ mod tests {
             (plain(row("b"), row("a"), &failed, Failed), Deed::Changed(b())),
             (plain(row("b"), row("a"), &failed, Done), Deed::Keep(a())),
             (plain(None, row("a"), &three, Done), Deed::Keep(a())),
-            (decide(row("a"), None, &other, false, true, Waiting), Deed::New(a())),
-            (decide(row("a"), row("a"), &all, true, false, Running), Deed::Resume(a())),
-            (decide(row("a"), row("a"), &all, true, false, Done), Deed::Keep(a())),
-            (decide(row("a"), row("a"), &all, true, false, Failed), Deed::Again(a())),
+            (decide(&[], row("a"), None, &other, false, true, Waiting), Deed::New(a())),
+            (decide(&[], row("a"), row("a"), &all, true, false, Running), Deed::Resume(a())),
+            (decide(&[], row("a"), row("a"), &all, true, false, Done), Deed::Keep(a())),
+            (decide(&[], row("a"), row("a"), &all, true, false, Failed), Deed::Again(a())),
         ] {
             assert_eq!(deed, expected);
         }
@@ -247,5 +265,20 @@ mod tests {
             matches!(plain(row("b"), row("a"), &all, Waiting), Deed::Refuse(why) if why.contains("--rows 3"))
         );
         assert!(matches!(plain(None, row("a"), &all, Done), Deed::Refuse(why) if why.contains("--name")));
+    }
+
+    #[test]
+    fn what_differs_is_named_by_its_columns() {
+        let columns = |count: usize| -> Vec<Column> {
+            (0..count).map(|n| Column { kind: Kind::Env, name: format!("C{n}") }).collect()
+        };
+        let row = |values: &[&str]| Row {
+            row: 1,
+            digest: String::new(),
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+        };
+        assert_eq!(changed(&columns(2), &row(&["a", "b"]), &row(&["a", "c"])), "column --env C1");
+        let many = changed(&columns(5), &row(&["a"; 5]), &row(&["b"; 5]));
+        assert_eq!(many, "column --env C0, column --env C1 and 3 more");
     }
 }

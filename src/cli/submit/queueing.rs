@@ -11,7 +11,7 @@ use crate::aws::Clients;
 use crate::command::layout;
 use crate::command::spool::beside;
 use crate::command::states::ALL;
-use crate::command::wire::{Envelope, Job, Progress, Row, Ticket, VERSION};
+use crate::command::wire::{Job, Progress, Row};
 use crate::error::Error;
 use crate::ops::Shutdown;
 use crate::queue;
@@ -165,24 +165,12 @@ impl Queueing<'_> {
 
     /// What is sent for a row; values that do not fit are stored first.
     async fn body(&self, row: Row) -> Result<String, Error> {
-        let body = self.message(&row, Some(row.values.clone()));
+        let body = self.job.message(row.row, &row.digest, Some(row.values.clone()));
         if body.len() <= MAX_MESSAGE && is_sent_whole(&body) {
             return Ok(body);
         }
         self.jobs.put(&layout::attributes(&self.job.name, row.row), json(&row)).await?;
-        Ok(self.message(&row, None))
-    }
-
-    fn message(&self, row: &Row, values: Option<Vec<String>>) -> String {
-        let ticket = Ticket {
-            version: VERSION,
-            job: self.job.name.clone(),
-            values,
-            row: row.row,
-            digest: row.digest.clone(),
-            submitted_at: self.job.submitted_at,
-        };
-        serde_json::to_string(&Envelope { longshore: ticket }).expect("strings and numbers become JSON")
+        Ok(self.job.message(row.row, &row.digest, None))
     }
 
     async fn send(&self, mut bodies: Vec<String>) -> Result<(), Error> {

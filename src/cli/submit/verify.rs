@@ -21,6 +21,8 @@ pub struct Checks {
     pub inputs: bool,
     pub buckets: bool,
     pub regions: bool,
+    /// Whoever asks pays, where a bucket wants that.
+    pub request_payer: bool,
 }
 
 /// Inputs asked for together.
@@ -55,7 +57,7 @@ pub async fn verify(
     if is_leaving(shutdown) || !checks.inputs || !has_inputs {
         return Ok(!is_leaving(shutdown));
     }
-    inputs(&jobs.store, columns, rows, &missing, shutdown, mistakes).await
+    inputs(&jobs.store.for_rows(checks.request_payer), columns, rows, &missing, shutdown, mistakes).await
 }
 
 /// Where a bucket is named first.
