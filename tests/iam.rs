@@ -6,15 +6,26 @@
 mod account;
 #[path = "iam/as_s3.rs"]
 mod as_s3;
+#[path = "page/client.rs"]
+#[allow(dead_code)] // the page has tests of its own
+mod client;
 mod common;
+#[path = "faults/harness/ecs.rs"]
+#[allow(dead_code)] // faults of the endpoint have tests of their own
+mod ecs;
+#[path = "iam/row.rs"]
+mod row;
 #[path = "template/mod.rs"]
 mod template;
 
 use account::{Account, Session};
+use client::Events;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run_aside};
 use common::stage::Stage;
 use common::{LIMIT, wait_for};
+use ecs::{Agent, Protection};
+use longshore::command::layout::{self, State};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -46,6 +57,8 @@ async fn send_all_kinds(stage: &Stage, turn: usize, large: &[u8]) {
     // Longer in work than a third of its visibility timeout.
     let etag = stage.upload("large.jpg", large.to_vec()).await;
     send(stage.record("large.jpg", &etag, &format!("{:02}", turn + 1))).await;
+    // Behind the pictures: one of those is to be the one that was delivered before.
+    row::submit(stage, work_bucket(), &row_of(turn)).await;
 }
 
 /// A message that was delivered before: its outputs are looked for first, and are not there.
@@ -61,6 +74,39 @@ async fn send_delivered_before(stage: &Stage, turn: usize) {
     .await;
 }
 
+fn work_bucket() -> &'static str {
+    template::stack(sets::EXISTING).parameter("WorkBucketName")
+}
+
+fn row_of(turn: usize) -> String {
+    format!("row-{turn}")
+}
+
+/// What the worker's page says of a queue's length: of the queue that is worked on, and of the dead letters.
+fn page_tells(worker: &mut Process) -> [Value; 2] {
+    let started: Value = serde_json::from_str(&worker.wait_for_line("started", LIMIT)).unwrap();
+    let address = started["admin"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
+    let mut events = Events::open(address, &[]);
+    let letters = |letters: &Value| letters["count"].is_u64() || letters["trouble"].is_string();
+    let whole = events.next("whole", |_| true).unwrap();
+    let letters = if letters(&whole["letters"]) {
+        whole["letters"].clone()
+    } else {
+        events.next("letters", letters).unwrap()
+    };
+    let sample = events.next("sample", |s| s["waiting"].is_u64() || s["unasked"].is_string()).unwrap();
+    [sample["unasked"].clone(), letters["trouble"].clone()]
+}
+
+const UNTRIED: [&str; 6] = [
+    "s3:DeleteObject",
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "ecs:UpdateTaskProtection",
+    "ssm:GetParameter",
+    "secretsmanager:GetSecretValue",
+];
+
 /// The verdicts of `longshore config check`: action, where, word.
 async fn verdicts(stage: &Stage, session: &Session, endpoint: &str) -> Vec<(String, String, String)> {
     let mut command = command(stage, session, endpoint);
@@ -71,13 +117,17 @@ async fn verdicts(stage: &Stage, session: &Session, endpoint: &str) -> Vec<(Stri
     let probes = lines.filter(|line| line.get("action").is_some());
     let found: Vec<_> =
         probes.map(|l| (field(&l, "action"), field(&l, "on"), field(&l, "verdict"))).collect();
-    assert!(found.len() >= 9, "{text}{errors}");
-    found
+    assert!(found.len() >= 13, "{text}{errors}");
+    // What cannot be tried without doing it, or without a task, a key or a secret.
+    let (tried, untried): (Vec<_>, Vec<_>) = found.into_iter().partition(|(.., word)| word != "not tried");
+    let untried: Vec<&str> = untried.iter().map(|(action, ..)| action.as_str()).collect();
+    assert_eq!(untried, UNTRIED);
+    tried
 }
 
-fn start(stage: &Stage, session: &Session, endpoint: &str) -> Process {
+fn start(stage: &Stage, session: &Session, endpoint: &str, agent: &Agent) -> Process {
     let mut command = command(stage, session, endpoint);
-    command.arg("work");
+    command.arg("work").env("ECS_AGENT_URI", &agent.uri);
     Process::start(command)
 }
 
@@ -92,7 +142,11 @@ fn command(stage: &Stage, session: &Session, endpoint: &str) -> Command {
         .env("LONGSHORE_QUEUE_URL", &stage.queue)
         .env("LONGSHORE_DLQ_URL", &stage.dlq)
         .env("LONGSHORE_OUTPUT_BUCKET", &stage.output)
-        .env("LONGSHORE_ADMIN_ADDR", "off")
+        .env("LONGSHORE_JOBS", "renditions,commands")
+        .env("LONGSHORE_WORK_BUCKET", work_bucket())
+        .env("LONGSHORE_TASK_PROTECTION", "auto")
+        .env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0")
+        .env("LONGSHORE_LOG_FORMAT", "json")
         .env("LONGSHORE_WAIT_TIME", "1")
         .env("LONGSHORE_VISIBILITY_TIMEOUT", "3")
         // The large picture takes longer than a third of that, on any machine.
@@ -130,15 +184,15 @@ fn policy_without(stack: &Stack, left_out: Option<&(String, String)>) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
-    // The one with the most statements: a customer key and protection of tasks as well.
+    // The one with the most statements: a customer key, rows, protection of tasks and a shell as well.
     let stack = template::stack(sets::EXISTING);
     let account = Account::open().await;
     let stage = account.stage(stack).await;
     let large = jpeg(&picture(5000, 4000));
     let (role, unseen): (Vec<_>, Vec<_>) = grants(stack, "TaskRole")
         .into_iter()
-        .partition(|(a, _)| a.starts_with("sqs:") || a.starts_with("s3:"));
-    assert!(role.len() >= 10, "{role:?}");
+        .partition(|(a, _)| ["sqs:", "s3:", "ecs:"].iter().any(|service| a.starts_with(service)));
+    assert!(role.len() >= 17, "{role:?}");
     let unseen: Vec<String> = unseen.into_iter().map(|(action, _)| action).collect();
     println!(
         "NOT RUN here: {} (with its conditions) is in the policy, but this server asks nobody for it, and takes \
@@ -161,10 +215,13 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
     let session = account.assume("whole", &policy_without(stack, None)).await;
     let denied = verdicts(&stage, &session, &stage.world.endpoint).await;
     assert!(denied.iter().all(|(_, _, word)| word == "allowed"), "{denied:?}");
-    let mut worker = start(&stage, &session, &stage.world.endpoint);
+    let agent = Agent::start().await;
+    let mut worker = start(&stage, &session, &stage.world.endpoint, &agent);
+    assert_eq!(page_tells(&mut worker), [Value::Null, Value::Null], "{}", worker.log());
     let started = Instant::now();
     while stage.depth(&stage.queue).await != (0, 0) {
-        assert!(started.elapsed() < LIMIT, "the queue does not empty\n{}", worker.log());
+        // The large picture is half a minute's work for a machine that has other things to do.
+        assert!(started.elapsed() < 6 * LIMIT, "the queue does not empty\n{}", worker.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let keys = stage.output_keys().await;
@@ -172,6 +229,11 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
         assert!(keys.contains(&format!("thumbs/{name}.jpg")), "no {name} in {keys:?}\n{}", worker.log());
     }
     assert_eq!(stage.dead_letter().await.reason(), "not-an-image");
+    let done = stage.get(work_bucket(), &layout::state(&row_of(0), State::Done, 1)).await;
+    assert!(done.is_some(), "the row is not done\n{}", worker.log());
+    let left = stage.get(work_bucket(), &layout::state(&row_of(0), State::Retried, 1)).await;
+    assert!(left.is_none(), "the record of the first attempt is still there\n{}", worker.log());
+    assert!(agent.asked().iter().any(|asked| asked.enabled), "nobody asked for protection");
     worker.signal("TERM");
     assert_eq!(worker.wait(LIMIT).code(), Some(0), "{}", worker.log());
     let log = worker.log();
@@ -198,9 +260,24 @@ async fn the_task_role_is_enough_and_every_grant_of_it_is_needed() {
             let taken = probed == *action && on.ends_with(name);
             assert_eq!(word, if taken || follows { "denied" } else { "allowed" }, "{probed} on {on}");
         }
-        let mut worker = start(&stage, &session, &endpoint);
-        let line =
-            worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized"], Duration::from_secs(60));
+        let agent = Agent::start().await;
+        if action == "ecs:UpdateTaskProtection" {
+            // ECS is asked by way of the agent, which tells what ECS says of the task's role.
+            agent.protection(Protection::Denied);
+        }
+        let mut worker = start(&stage, &session, &endpoint, &agent);
+        let line = if action == "sqs:GetQueueAttributes" {
+            let dead_letters = *resource == stack.value("DeadLetterQueue", "Arn");
+            let [queue, letters] = page_tells(&mut worker);
+            let (denied, other) = if dead_letters { (letters, queue) } else { (queue, letters) };
+            assert_eq!(other, Value::Null);
+            denied.as_str().unwrap_or_default().to_owned()
+        } else {
+            // Two buckets have grants alike: the line is to be of the right one.
+            let of_rows = if resource.contains(work_bucket()) { work_bucket() } else { "" };
+            worker.wait_for_line_with(&[action, "403|AccessDenied|not authorized", of_rows], 3 * LIMIT)
+        };
+        assert!(line.contains(action.as_str()), "{line:?}");
         println!("without {action} on {resource}: {line}");
         worker.signal("KILL");
     }

@@ -40,7 +40,7 @@ impl Account {
             .location_constraint(BucketLocationConstraint::from(REGION))
             .build();
         let (input, output) = (stack.input_bucket(), stack.value("OutputBucket", ""));
-        for bucket in [&input, &output] {
+        for bucket in [&input, &output, stack.parameter("WorkBucketName")] {
             let make = s3.create_bucket().bucket(bucket).create_bucket_configuration(here.clone());
             make.send().await.unwrap();
         }

@@ -62,3 +62,37 @@ fn plot(top: f64, most: u64, history: &[Sample], lines: &[Line]) -> String {
     }
     svg
 }
+
+/// What is the same in every picture of a run, and what tells how far it went.
+#[derive(Debug)]
+pub struct Facts {
+    pub title: String,
+    /// Names with their colours.
+    pub lines: Vec<String>,
+    /// Upper end of the scale of tasks.
+    pub tasks: u64,
+    /// Whether no task runs in the first minute and in the last.
+    pub ends_at_zero: bool,
+}
+
+pub fn facts(svg: &str) -> Facts {
+    let between = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from} in {text}"));
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let legend = svg.lines().filter(|line| line.starts_with("<text") && line.contains("style=\"fill:"));
+    let scales = svg.lines().filter(|line| line.contains("text-anchor=\"end\""));
+    let scales: Vec<u64> = scales.map(|line| between(line, ">", "<").parse().unwrap()).collect();
+    let [_, 0, tasks, 0] = scales[..] else { panic!("scales {scales:?}") };
+    let running = svg.lines().rfind(|line| line.starts_with("<polyline")).unwrap();
+    let points = between(running, "points=\"", "\"");
+    let base = format!(",{:.1}", TOP + HEIGHT + GAP + HEIGHT);
+    let mut points = points.split(' ');
+    let ends = [points.next(), points.next_back()];
+    Facts {
+        title: between(svg, "<title>", "</title>"),
+        lines: legend.map(|line| between(line, "style=", "</text>")).collect(),
+        tasks,
+        ends_at_zero: ends.iter().all(|point| point.is_some_and(|p| p.ends_with(&base))),
+    }
+}

@@ -57,7 +57,12 @@ pub struct Service {
     /// Of the tasks that are wanted: how many must run during a deployment, and how many may.
     pub healthy_percent: u64,
     pub maximum_percent: u64,
+    /// Whether a deployment whose tasks end by themselves is taken back.
+    pub rolls_back: bool,
 }
+
+/// ECS takes a deployment back after as many failures as half of its tasks, and no fewer than these.
+const FAILURES: usize = 3;
 
 struct Task {
     process: Process,
@@ -85,6 +90,10 @@ pub struct Fleet {
     /// The minutes in which tasks that were asked for will run.
     starting: Vec<usize>,
     pub image: Image,
+    /// What the last deployment that came to its end runs, and how often tasks of the present one failed.
+    steady: Image,
+    failures: usize,
+    pub rolled_back: usize,
     service: Service,
     settings: Vec<(String, String)>,
     /// Whether tasks find an endpoint for scale-in protection.
@@ -104,6 +113,9 @@ impl Fleet {
             tasks: Vec::new(),
             starting: Vec::new(),
             image: Image::Good,
+            steady: Image::Good,
+            failures: 0,
+            rolled_back: 0,
             service,
             settings,
             offers_protection: false,
@@ -153,6 +165,7 @@ impl Fleet {
             self.start(stage, minute).await;
         }
         let count = |n: u64| usize::try_from(n).unwrap();
+        self.judge(count(desired), minute);
         let new = self.of(|t| t.image == self.image);
         let old = self.of(|t| t.image != self.image);
         let wanted = count(desired);
@@ -166,6 +179,21 @@ impl Fleet {
         // The newest first, on purpose: it is the one that has just begun.
         let surplus = new.len().saturating_sub(wanted);
         new.into_iter().rev().take(surplus).for_each(|i| self.stop_unless_protected(i, Why::ScaleIn));
+    }
+
+    /// A deployment ends when all that is wanted of it runs, or with the version before it.
+    fn judge(&mut self, desired: usize, minute: usize) {
+        if self.image == self.steady {
+            return;
+        }
+        // One that began in this minute may have ended already.
+        let healthy = self.of(|t| t.image == self.image && t.since < minute).len();
+        if healthy >= desired {
+            (self.steady, self.failures) = (self.image, 0);
+        } else if self.service.rolls_back && self.failures >= FAILURES.max(desired.div_ceil(2)) {
+            (self.image, self.failures) = (self.steady, 0);
+            self.rolled_back += 1;
+        }
     }
 
     /// Stops everything, protected or not, and waits for it.
@@ -228,6 +256,7 @@ impl Fleet {
             };
             if why.is_none() {
                 self.lost = minute;
+                self.failures += usize::from(task.image == self.image && self.image != self.steady);
             }
             self.ends.push(End { image: task.image, why, status: status.to_string() });
             for line in task.process.whole_log().lines() {

@@ -71,6 +71,9 @@ impl Run {
             grace: plan.grace.unwrap_or((stop / SCALE).max(LEAST_STOP_TIMEOUT)),
             healthy_percent: whole(&deployment["MinimumHealthyPercent"]),
             maximum_percent: whole(&deployment["MaximumPercent"]),
+            rolls_back: ["Enable", "Rollback"]
+                .iter()
+                .all(|on| deployment["DeploymentCircuitBreaker"][*on] == true),
         };
         let redrive = &stack.properties("Queue")["RedrivePolicy"];
         let receives = u32::try_from(whole(&redrive["maxReceiveCount"])).unwrap();

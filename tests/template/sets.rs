@@ -9,8 +9,10 @@ const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0b1c2d3e-aaaa-bbbb-ccc
 
 /// Only the image is given.
 pub const DEFAULTS: &str = "defaults";
-/// A bucket, a VPC and a key that exist; the floor moves by schedule.
+/// Buckets, a VPC and a key that exist; the floor moves by schedule; whatever gives tasks rights is on.
 pub const EXISTING: &str = "existing";
+/// Only the work bucket is given.
+pub const COMMANDS: &str = "commands";
 
 pub fn all() -> Vec<Set> {
     vec![
@@ -32,6 +34,8 @@ pub fn all() -> Vec<Set> {
                 ("ScheduleTimezone", "America/New_York"),
                 ("AlarmEmail", "someone@example.com"),
                 ("TaskProtection", "auto"),
+                ("WorkBucketName", "jobs-of-ours"),
+                ("EnableExec", "true"),
             ],
         ),
         (
@@ -68,6 +72,8 @@ pub fn all() -> Vec<Set> {
                 ("Placement", "binpack"),
                 ("EnableExec", "true"),
                 ("InterfaceEndpoints", "true"),
+                ("WorkBucketName", "jobs-of-ours"),
+                ("TaskProtection", "off"),
             ],
         ),
         (
@@ -87,14 +93,17 @@ pub fn all() -> Vec<Set> {
                 ("OutputExpiryDays", "30"),
             ],
         ),
+        (COMMANDS, IRELAND, &[IMAGE, ("WorkBucketName", "jobs-of-ours")]),
         (
-            "commands",
+            "commands alone",
             IRELAND,
             &[
                 IMAGE,
                 ("WorkBucketName", "jobs-of-ours"),
+                ("Jobs", "commands"),
                 ("TaskPolicyArn", "arn:aws:iam::111122223333:policy/what-scripts-may"),
-                ("TaskProtection", "auto"),
+                ("TaskProtection", "long"),
+                ("MaxReceives", "20"),
             ],
         ),
         (
@@ -150,6 +159,7 @@ pub fn refused() -> Vec<Refused> {
         (IRELAND, &[IMAGE, ("VisibilityTimeout", "10")], "out of bounds"),
         (IRELAND, &[IMAGE, ("ScheduleStart", "every morning")], "does not match"),
         (IRELAND, &[IMAGE, ("WorkBucketName", "s3://jobs")], "does not match"),
+        (IRELAND, &[IMAGE, ("MaxReceives", "4")], "out of bounds"),
         (IRELAND, &[IMAGE, ("TaskPolicyArn", "what-scripts-may")], "does not match"),
         (BEIJING, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),
         (NINGXIA, &[IMAGE, ("InterfaceEndpoints", "true")], "other names in China"),

@@ -56,6 +56,8 @@ fn exactly(stack: &Stack, role: &str, wanted: &BTreeSet<(String, String)>, wrong
 
 fn task_role(stack: &Stack) -> BTreeSet<(String, String)> {
     let (queue, letters) = (stack.value("Queue", "Arn"), stack.value("DeadLetterQueue", "Arn"));
+    // The page asks how long they are, and is reached through ECS Exec only.
+    let counted = [&queue, &letters].map(|arn| ("sqs:GetQueueAttributes", arn.clone()));
     let bucket = |name: &str| format!("arn:{}:s3:::{name}", stack.place.partition);
     let (input, output) = (bucket(&stack.input_bucket()), stack.value("OutputBucket", "Arn"));
     let mut pairs = vec![
@@ -76,16 +78,19 @@ fn task_role(stack: &Stack) -> BTreeSet<(String, String)> {
     }
     let jobs = stack.parameter("WorkBucketName");
     if !jobs.is_empty() {
-        for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"] {
-            // An action on objects means nothing of a bucket, nor the other way round.
-            pairs.extend([(action, bucket(jobs)), (action, bucket(&format!("{jobs}/*")))]);
+        // An action on objects means nothing of a bucket, nor the other way round.
+        for action in ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"] {
+            pairs.push((action, bucket(&format!("{jobs}/*"))));
         }
+        pairs.push(("s3:ListBucket", bucket(jobs)));
     }
-    if stack.parameter("TaskProtection") == "auto" {
+    let protection = stack.parameter("TaskProtection");
+    if matches!(protection, "auto" | "long") || protection.is_empty() && !jobs.is_empty() {
         let tasks = stack.place.arn("ecs", &format!("task/{}/*", stack.value("Cluster", "")));
         pairs.push(("ecs:UpdateTaskProtection", tasks));
     }
     if stack.parameter("EnableExec") == "true" {
+        pairs.extend(counted);
         for action in ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"] {
             pairs.push((Box::leak(format!("ssmmessages:{action}").into_boxed_str()), "*".into()));
         }
@@ -203,8 +208,8 @@ fn conditions(stack: &Stack, wrong: &mut Vec<String>) {
     if !stack.parameter("KmsKeyArn").is_empty() {
         let statements = list(&stack.properties("TaskRole")["Policies"][0]["PolicyDocument"]["Statement"]);
         let key = statements.iter().find(|s| texts(&s["Action"]).contains(&"kms:Decrypt".to_owned()));
-        // In China it is told with .cn or without: both must match.
-        let via = ["s3", "sqs"].map(|s| format!("{s}.{}.amazonaws.com*", stack.place.region));
+        // Each partition has a domain of its own; in China it is told with .cn or without.
+        let via = ["s3", "sqs"].map(|s| format!("{s}.{}.*", stack.place.region));
         let found = key.map(|s| texts(&s["Condition"]["StringLike"]["kms:ViaService"])).unwrap_or_default();
         want(wrong, found == via, || format!("the key can be used via {found:?}"));
     }

@@ -32,9 +32,12 @@ pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
 
 fn bucket(stack: &Stack, name: &str, bucket: &Value, wrong: &mut Vec<String>) {
     let resource = &stack.resources[name];
-    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+    let kept = stack.parameter("OnDelete");
+    // A stack that cannot be made leaves nothing behind; the other policy knows no such word.
+    let deleted = if kept == "Retain" { "RetainExceptOnCreate" } else { kept };
+    for (policy, wanted) in [("DeletionPolicy", deleted), ("UpdateReplacePolicy", kept)] {
         let said = &resource[policy];
-        want(wrong, *said == stack.parameter("OnDelete"), || format!("{name}: {policy} is {said}"));
+        want(wrong, said == wanted, || format!("{name}: {policy} is {said}"));
     }
     let called = bucket["BucketName"].as_str().unwrap_or_default();
     want(wrong, called.ends_with(world::GUID) && called.len() <= 63, || {
@@ -86,8 +89,10 @@ fn queues(stack: &Stack, wrong: &mut Vec<String>) {
         format!("dead letters go to {}", redrive["deadLetterTargetArn"])
     });
     // A release counts as a receive: fewer would send good pictures away in a rolling restart.
-    let receives = redrive["maxReceiveCount"].as_u64().unwrap_or(0);
-    want(wrong, receives == 5, || format!("given up after {receives} receives"));
+    let receives = text(&redrive["maxReceiveCount"]).unwrap_or_default();
+    want(wrong, receives == stack.parameter("MaxReceives"), || format!("given up after {receives} receives"));
+    let usual = stack.set != crate::template::sets::DEFAULTS || receives == "5";
+    want(wrong, usual, || format!("given up after {receives} receives by default"));
     let allow = &letters["RedriveAllowPolicy"];
     want(wrong, allow["redrivePermission"] == "byQueue", || "any queue's letters are taken".into());
     let sources = texts(&allow["sourceQueueArns"]);

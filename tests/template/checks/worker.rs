@@ -4,7 +4,7 @@ use super::want;
 use crate::template::{Stack, text};
 use clap::{CommandFactory, Parser};
 use longshore::cli::{Cli, RenderArgs, WorkArgs};
-use longshore::config::Config;
+use longshore::config::{Config, TaskProtection};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -60,8 +60,18 @@ pub fn check(stack: &Stack, wrong: &mut Vec<String>) {
     want(wrong, config.region.as_deref() == Some(stack.place.region), || "it is in another region".into());
     let jobs = stack.parameter("WorkBucketName");
     want(wrong, config.work_bucket == jobs, || "its jobs are elsewhere".into());
-    want(wrong, config.jobs.renditions && config.jobs.commands != jobs.is_empty(), || {
+    let renditions = jobs.is_empty() || stack.parameter("Jobs") != "commands";
+    want(wrong, config.jobs.renditions == renditions && config.jobs.commands != jobs.is_empty(), || {
         "it does other jobs".into()
+    });
+    let protection = match stack.parameter("TaskProtection") {
+        "auto" => TaskProtection::Auto,
+        "long" => TaskProtection::Long,
+        "" if !jobs.is_empty() => TaskProtection::Long,
+        _ => TaskProtection::Off,
+    };
+    want(wrong, config.task_protection == protection, || {
+        format!("protection is {:?}", config.task_protection)
     });
     times(stack, &config, wrong);
     defaults(stack, &config, wrong);
@@ -91,6 +101,10 @@ fn times(stack: &Stack, config: &Config, wrong: &mut Vec<String>) {
 
 /// With only the image given, the worker does what it does by itself.
 fn defaults(stack: &Stack, config: &Config, wrong: &mut Vec<String>) {
+    // Rows may take longer than any stop timeout, and nobody has to think of it.
+    let protected =
+        stack.set != crate::template::sets::COMMANDS || config.task_protection == TaskProtection::Long;
+    want(wrong, protected, || format!("rows have protection {:?} by default", config.task_protection));
     if stack.set == crate::template::sets::DEFAULTS {
         let own = longshore::render::spec::parse(longshore::render::spec::DEFAULT_RENDITIONS);
         want(wrong, own == Ok(config.render.settings.specs.clone()), || "other renditions by default".into());
