@@ -7,10 +7,12 @@ use image::ImageFormat::{Bmp, Gif, Png, Tiff, WebP};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use longshore::error::Reason;
 use longshore::render::jpeg::{self, Scratch};
-use longshore::render::{IccMode, Limits, Settings, memory_bound, render, render_with, spec};
+use longshore::render::{IccMode, Limits, Pool, Settings, memory_bound, render, render_with, spec};
 use peak_alloc::PeakAlloc;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io::Cursor;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 #[path = "common/pictures.rs"]
 #[allow(dead_code)] // each test program uses its own part
@@ -18,6 +20,12 @@ mod pictures;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
+
+/// All tests count the same memory: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Bytes that doing something takes at once, at most.
 fn most<T>(something: impl FnOnce() -> T) -> (u64, T) {
@@ -115,6 +123,7 @@ fn settings(list: &str, icc: IccMode) -> Settings {
 // One test, as another at the same time would be counted too.
 #[test]
 fn memory_stays_within_what_the_header_says() {
+    let _alone = alone();
     let lists = [
         spec::DEFAULT_RENDITIONS,
         "a=1024x768,q100,444",
@@ -292,6 +301,24 @@ fn memory_stays_within_what_the_header_says() {
     }
     let [here, everywhere] = [0, 1].map(|clock| spent()[clock] - before[clock]);
     assert!(here > 0.0 && everywhere <= 1.2 * here, "{here} s here, {everywhere} s on all threads");
+}
+
+#[test]
+fn an_idle_pool_gives_memory_back() {
+    let _alone = alone();
+    let before = MEMORY.current_usage();
+    let picture = jpeg_of((1300, 1000), ColorType::Rgb, SamplingFactor::F_2_2, true, 60).bytes;
+    let settings = Arc::new(settings("a=650x500", IccMode::Srgb));
+    let pool = Pool::new(1, 1 << 30).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    drop(runtime.block_on(pool.render(picture, settings, ())).unwrap());
+    let kept = || MEMORY.current_usage().saturating_sub(before);
+    let (at_first, began) = (kept(), Instant::now());
+    assert!(at_first > 2 << 20, "{at_first} bytes are kept for the next picture");
+    while kept() > at_first / 4 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} of {at_first} bytes are still kept", kept());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// An orientation of so many bytes, all of them there.

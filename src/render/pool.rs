@@ -2,13 +2,18 @@
 
 use super::{Rendered, Scratch, Settings, memory_bound, render_with};
 use crate::error::{Reason, Rejection};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// Scratch memory of a picture that takes more than this is given back: a thread must not sit on what
 /// another one needs. Nearly all photographs take less.
 const KEPT: u64 = 32 << 20;
+
+/// A thread that has had no picture for so long gives all of it back: most queues are empty most of the time.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What comes of a picture.
 pub type Answer = Result<Rendered, Rejection>;
@@ -43,7 +48,7 @@ impl Drop for Counted {
 /// The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Pool {
-    orders: mpsc::Sender<Order>,
+    orders: Sender<Order>,
     kept: u64,
     /// Orders that are not done with, wanted or not.
     open: watch::Sender<usize>,
@@ -59,10 +64,9 @@ impl Pool {
     pub fn new(threads: usize, budget: u64) -> std::io::Result<Self> {
         let threads = threads.max(1);
         let kept = KEPT.min(budget / 4 / threads as u64);
-        let (orders, inbox) = mpsc::channel();
-        let inbox = Arc::new(Mutex::new(inbox));
+        let (orders, inbox) = unbounded();
         for n in 0..threads {
-            let inbox = Arc::clone(&inbox);
+            let inbox = inbox.clone();
             std::thread::Builder::new().name(format!("pixels-{n}")).spawn(move || work(&inbox, kept))?;
         }
         Ok(Self { orders, kept: kept * threads as u64, open: watch::Sender::new(0) })
@@ -90,11 +94,9 @@ impl Pool {
     }
 }
 
-fn work(inbox: &Mutex<mpsc::Receiver<Order>>, kept: u64) {
+fn work(inbox: &Receiver<Order>, kept: u64) {
     let mut scratch = Scratch::default();
-    loop {
-        let order = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(order) = order else { return };
+    while let Some(order) = next(inbox, &mut scratch) {
         if order.answer.is_closed() {
             continue;
         }
@@ -108,6 +110,20 @@ fn work(inbox: &Mutex<mpsc::Receiver<Order>>, kept: u64) {
         // The caller may have given up meanwhile; then nobody wants the answer.
         let _ = order.answer.send(answer);
     }
+}
+
+/// None: nobody is left who could send one.
+fn next(inbox: &Receiver<Order>, scratch: &mut Scratch) -> Option<Order> {
+    inbox
+        .recv_timeout(IDLE)
+        .or_else(|why| match why {
+            RecvTimeoutError::Disconnected => Err(why),
+            RecvTimeoutError::Timeout => {
+                *scratch = Scratch::default();
+                Ok(inbox.recv()?)
+            }
+        })
+        .ok()
 }
 
 /// As [`render_with`], but a panic of the engine is a rejection of the picture.
@@ -142,8 +158,8 @@ mod tests {
     use super::super::{IccMode, Limits, spec};
     use super::*;
     use std::collections::HashSet;
+    use std::sync::{Mutex, mpsc};
     use std::thread::ThreadId;
-    use std::time::Duration;
 
     /// Takes until it is told.
     struct Slow(mpsc::Receiver<()>);

@@ -5,10 +5,11 @@ use crate::harness::scenario::eventually;
 use crate::harness::{Fault, Operation, PATIENCE, Scenario, lasting, on};
 use std::time::Duration;
 
-async fn nothing_passes(operation: Operation, status: u16, code: &'static str) {
+/// `remedy`: what its log is to name.
+async fn nothing_passes(operation: Operation, fault: Fault, remedy: &str) {
     let scenario = Scenario::with_receives(5).await;
     let worker = scenario.worker("w").await;
-    let barrier = worker.proxy.fault(on([operation]), Fault::Refuse(status, code));
+    let barrier = worker.proxy.fault(on([operation]), fault);
     scenario.upload_many("b", 40).await;
     worker.started().await;
     let unready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 503);
@@ -25,6 +26,7 @@ async fn nothing_passes(operation: Operation, status: u16, code: &'static str) {
     assert_eq!(scenario.stage.depth(&scenario.stage.dlq).await, (0, 0), "dead letters");
     let live = worker.ask("/healthz").await;
     assert!(live.as_ref().is_some_and(|(status, _)| *status == 200), "a restart would not mend it: {live:?}");
+    assert!(worker.count_lines(remedy) > 0, "{remedy} in {}", worker.tail());
     barrier.end();
     scenario.until_empty(PATIENCE).await;
     let ready = async || worker.ask("/readyz").await.filter(|(status, _)| *status == 200);
@@ -32,24 +34,36 @@ async fn nothing_passes(operation: Operation, status: u16, code: &'static str) {
     scenario.finish().await;
 }
 
+const DENIED: Fault = Fault::Refuse(403, "AccessDenied");
+const MISSING: Fault = Fault::Refuse(404, "NoSuchBucket");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_on_every_source() {
-    nothing_passes(Operation::GetObject, 403, "AccessDenied").await;
+    nothing_passes(Operation::GetObject, DENIED, "allow s3:GetObject").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_such_input_bucket() {
-    nothing_passes(Operation::GetObject, 404, "NoSuchBucket").await;
+    nothing_passes(Operation::GetObject, MISSING, "make the bucket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_on_the_output_bucket() {
-    nothing_passes(Operation::PutObject, 403, "AccessDenied").await;
+    nothing_passes(Operation::PutObject, DENIED, "allow s3:PutObject").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_such_output_bucket() {
-    nothing_passes(Operation::PutObject, 404, "NoSuchBucket").await;
+    nothing_passes(Operation::PutObject, MISSING, "make the bucket").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_on_the_key_of_the_output_bucket() {
+    const WORDS: &str = "User: arn:aws:sts::000000000000:assumed-role/worker/task is not authorized to perform: \
+        kms:GenerateDataKey on resource: arn:aws:kms:us-east-1:000000000000:key/4711 because no identity-based policy \
+        allows the kms:GenerateDataKey action";
+    let denied = Fault::RefuseSaying(403, "AccessDenied", WORDS);
+    nothing_passes(Operation::PutObject, denied, "allow kms:GenerateDataKey and kms:Decrypt").await;
 }
 
 /// Few messages, as few as open the breaker: they are held while it lasts.
