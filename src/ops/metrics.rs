@@ -292,7 +292,7 @@ impl Metrics {
             self.recorder.register_gauge(&key(TASKS, &[]), &METADATA).set(tasks);
         }
         self.tell_recent();
-        self.handle.run_upkeep();
+        // Samples that wait are put into their buckets by it.
         self.handle.render()
     }
 
