@@ -16,6 +16,10 @@ use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
 use common::terminal::Terminal;
 use common::{LIMIT, wait_for};
+use harness::log::Log;
+use harness::proxy::Proxy;
+use harness::proxy::call::Call;
+use harness::{Fault, Operation, on};
 use longshore::job::Outcome;
 use longshore::local::s3;
 use serde_json::{Value, json};
@@ -237,6 +241,7 @@ async fn the_configuration_is_checked_without_changing_anything() {
         format!("allowed      sqs:DeleteMessage            {}", stage.queue),
         format!("allowed      sqs:ChangeMessageVisibility  {}", stage.queue),
         format!("allowed      sqs:SendMessage              {}", stage.dlq),
+        format!("allowed      sqs:ReceiveMessage           {} (for the page)", stage.dlq),
         format!("allowed      s3:GetObject                 s3://{}", stage.input),
         format!("allowed      s3:PutObject                 s3://{}", stage.output),
         "not tried    kms:Decrypt                  keys of KMS: only a message".into(),
@@ -246,6 +251,27 @@ async fn the_configuration_is_checked_without_changing_anything() {
     assert_eq!(stage.depth(&stage.queue).await, (0, 0));
     assert_eq!(stage.depth(&stage.dlq).await, (0, 0));
     assert_eq!(stage.output_keys().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_to_the_page_alone_is_told_and_is_no_failure() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::start("operator", &stage.world.endpoint, Log::default()).await;
+    let letters = stage.dlq.rsplit('/').next().unwrap().to_owned();
+    let of_letters = move |call: &Call| call.target == letters;
+    proxy.fault(on([Operation::Receive]).when(of_letters), Fault::Refuse(403, "AccessDenied"));
+    let spoil = |command: &mut Command| {
+        command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    };
+    let (code, text, errors) = checked(&stage, &[], spoil).await;
+    assert_eq!(code, Some(0), "{text}{errors}");
+    let denied = format!("denied       sqs:ReceiveMessage           {} (for the page): ", stage.dlq);
+    for line in [&denied, "without 1 of these the page shows less"] {
+        assert!(text.contains(line), "{line:?} in\n{text}");
+    }
+    let (code, text, errors) = checked(&stage, &["--admin-addr", "off"], spoil).await;
+    assert_eq!(code, Some(0), "{text}{errors}");
+    assert!(!text.contains("page") && text.contains("all that was tried"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,8 +54,9 @@ pub fn run(args: &Args) -> u8 {
         let clients = work::clients(&config).await;
         resolve(&mut settings, &config, &clients).await;
         show(&settings, check.json);
-        let probes = probe::all(&config, &clients).await;
-        tell(&probes, check.json)
+        let needed = probe::all(&config, &clients).await;
+        let of_page = probe::page(&config, &clients).await;
+        tell(&needed, &of_page, check.json)
     })
 }
 
@@ -88,25 +89,34 @@ fn show(settings: &[Told], json: bool) {
     }
 }
 
-fn tell(probes: &[Probe], json: bool) -> u8 {
-    let width = probes.iter().map(|p| p.action.len()).max().unwrap_or(0);
+fn tell(needed: &[Probe], of_page: &[Probe], json: bool) -> u8 {
+    let all =
+        || needed.iter().map(|probe| ("work", probe)).chain(of_page.iter().map(|probe| ("page", probe)));
+    let width = all().map(|(_, probe)| probe.action.len()).max().unwrap_or(0);
     if !json {
         println!();
     }
-    for Probe { action, on, verdict } in probes {
+    for (whom, Probe { action, on, verdict }) in all() {
         let (word, why) = (verdict.word(), verdict.why());
         if json {
-            println!("{}", json!({"action": action, "on": on, "verdict": word, "why": why}));
+            println!("{}", json!({"action": action, "on": on, "for": whom, "verdict": word, "why": why}));
         } else {
-            println!("{word:11}  {action:width$}  {on}{}{why}", if why.is_empty() { "" } else { ": " });
+            let whom = if whom == "page" { " (for the page)" } else { "" };
+            println!("{word:11}  {action:width$}  {on}{whom}{}{why}", if why.is_empty() { "" } else { ": " });
         }
     }
-    let bad = probes.iter().filter(|p| !matches!(p.verdict, Verdict::Allowed | Verdict::NotTried(_))).count();
+    let bad = |probes: &[Probe]| {
+        probes.iter().filter(|p| !matches!(p.verdict, Verdict::Allowed | Verdict::NotTried(_))).count()
+    };
+    let failed = bad(needed);
     if !json {
-        match bad {
-            0 => println!("\nthe worker may do all that was tried"),
-            n => println!("\n{n} of {} would keep the worker from its work", probes.len()),
+        match (failed, bad(of_page)) {
+            (0, 0) => println!("\nthe worker may do all that was tried"),
+            (0, n) => {
+                println!("\nthe worker may do all that it needs; without {n} of these the page shows less")
+            }
+            (n, _) => println!("\n{n} of {} would keep the worker from its work", needed.len()),
         }
     }
-    if bad == 0 { OK } else { FAILED }
+    if failed == 0 { OK } else { FAILED }
 }

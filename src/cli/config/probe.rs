@@ -156,6 +156,30 @@ async fn dead_letters(config: &Config, clients: &Clients) -> Vec<Probe> {
     vec![Probe { action: "sqs:SendMessage", on: url, verdict }]
 }
 
+/// What only the page asks for; the worker works without. What is among the worker's own needs is not tried twice.
+pub async fn page(config: &Config, clients: &Clients) -> Vec<Probe> {
+    if config.admin_addr.is_none() {
+        return Vec::new();
+    }
+    let mut probes = Vec::new();
+    let mut count = async |url: String| {
+        let look = clients.send.get_queue_attributes().queue_url(&url).send().await;
+        probes.push(Probe { action: "sqs:GetQueueAttributes", on: url, verdict: verdict(look) });
+    };
+    if config.dlq_url.is_some() {
+        count(config.queue_url.clone()).await;
+    }
+    let letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    // Where it is not to be found, that is said already.
+    if let Ok(url) = letters.url().await {
+        count(url.clone()).await;
+        let receive = clients.send.receive_message().queue_url(&url).max_number_of_messages(0);
+        let verdict = verdict(receive.send().await);
+        probes.push(Probe { action: "sqs:ReceiveMessage", on: url, verdict });
+    }
+    probes
+}
+
 async fn readable(bucket: &str, clients: &Clients) -> Vec<Probe> {
     let list = clients.read.head_bucket().bucket(bucket);
     let get = clients.read.get_object().bucket(bucket).key(NO_SUCH_KEY);
