@@ -21,7 +21,7 @@ use harness::proxy::rule::On;
 use harness::scenario::eventually;
 use harness::{Expected, Fault, Operation, PATIENCE, Scenario, Worker, on};
 use longshore::local::s3;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
@@ -294,6 +294,29 @@ async fn a_poison_picture() {
     assert!(text.contains("0 dead letters"), "{text}");
     assert!(day.page().contains("cut.jpg done since"), "{}", day.page());
     day.worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_the_role_may_not_look_at_are_those_that_this_worker_sent() {
+    let scenario = Scenario::with_receives(5).await;
+    let worker = scenario.worker("w").await;
+    worker.proxy.fault(on([Operation::Look]), Fault::RefuseSaying(403, "AccessDenied", "not authorized"));
+    scenario.upload_bytes("empty.jpg", Vec::new(), Expected::Rejected("empty")).await;
+    worker.started().await;
+    let mut events = Events::open(&format!("127.0.0.1:{}", listening_port(worker.pid()).unwrap()), &[]);
+    let told = events.next("letters", |l| l["trouble"].is_string() && l["groups"] != json!([])).unwrap();
+    assert_eq!((&told["scope"], &told["seen"]), (&json!("worker"), &Value::Null));
+    assert_eq!(told["groups"], json!([{"reason": "empty", "count": 1, "example": ""}]));
+    let trouble = told["trouble"].as_str().unwrap();
+    for part in [&scenario.stage.dlq, "AccessDenied", "allow sqs:ReceiveMessage on it"] {
+        assert!(trouble.contains(part), "{part} in {trouble}");
+    }
+
+    // The grant is given.
+    worker.proxy.heal();
+    let told = events.next("letters", |l| l["seen"] == 1).unwrap();
+    assert_eq!((&told["scope"], &told["trouble"]), (&json!("queue"), &Value::Null));
+    scenario.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

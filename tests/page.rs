@@ -5,6 +5,7 @@
 mod client;
 mod common;
 
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use client::{Events, Local, MARK, ask, connect, get};
 use common::pictures::{jpeg, picture};
 use common::process::{Process, worker};
@@ -79,18 +80,79 @@ async fn the_stream_tells_everything_then_a_sample_a_second_and_ends_with_the_wo
     );
     let sample = events.next("sample", |s| s["waiting"].is_u64() && s["trouble"].is_null()).unwrap();
     assert_eq!((&sample["phase"], &sample["waiting"]), (&json!("running"), &json!(0)));
-    let letters = |l: &Value| l["count"] == 1;
-    let letters = if letters(&whole["letters"]) {
-        whole["letters"].clone()
-    } else {
-        events.next("letters", letters).unwrap()
-    };
-    assert_eq!(letters["groups"], json!([{"reason": "malformed", "count": 1, "example": ""}]));
-    assert_eq!((&letters["scope"], &letters["url"]), (&json!("worker"), &json!(stage.dlq)));
+    let letters = letters(&mut events, &whole, |l| l["seen"] == 1 && l["count"] == 1);
+    assert_eq!(by_reason(&letters), [("malformed".to_owned(), 1)]);
+    assert_eq!((&letters["scope"], &letters["url"]), (&json!("queue"), &json!(stage.dlq)));
 
     process.signal("TERM");
     assert!(events.next("sample", |_| false).is_none(), "the stream ends");
     assert!(process.wait(LIMIT).success());
+}
+
+/// What the page says of the dead-letter queue, once it is as wanted.
+fn letters(events: &mut Events, whole: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
+    match &whole["letters"] {
+        letters if wanted(letters) => letters.clone(),
+        _ => events.next("letters", wanted).unwrap(),
+    }
+}
+
+fn by_reason(letters: &Value) -> Vec<(String, u64)> {
+    let group = |g: &Value| (g["reason"].as_str().unwrap().to_owned(), g["count"].as_u64().unwrap());
+    letters["groups"].as_array().unwrap().iter().map(group).collect()
+}
+
+/// Puts letters of a reason into the dead-letter queue.
+async fn bury(stage: &Stage, reason: &str, count: usize) {
+    let attribute =
+        MessageAttributeValue::builder().data_type("String").string_value(reason).build().unwrap();
+    let letter = |n: usize| {
+        let body = stage.message(&[stage.record(&format!("{reason}-{n}.jpg"), "e", "01")]);
+        let entry = SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body);
+        entry.message_attributes("longshore.reason", attribute.clone()).build().unwrap()
+    };
+    let letters: Vec<_> = (0..count).map(letter).collect();
+    for ten in letters.chunks(10) {
+        let send = stage.world.sqs.send_message_batch().queue_url(&stage.dlq).set_entries(Some(ten.to_vec()));
+        assert_eq!(send.send().await.unwrap().successful().len(), ten.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_others_sent_are_shown_by_reason_and_stay_where_they_are() {
+    let stage = Stage::new().await;
+    bury(&stage, "truncated", 3).await;
+    bury(&stage, "too-large", 2).await;
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let mut events = Events::open(&address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    let told = letters(&mut events, &whole, |l| l["seen"] == 5);
+    assert_eq!(by_reason(&told), [("truncated".to_owned(), 3), ("too-large".to_owned(), 2)]);
+    assert_eq!(
+        (&told["scope"], &told["count"], &told["trouble"]),
+        (&json!("queue"), &json!(5), &Value::Null)
+    );
+    let place = format!("s3://{}/truncated-", stage.input);
+    assert!(told["groups"][0]["example"].as_str().unwrap().starts_with(&place), "{told}");
+
+    let receive = stage.world.sqs.receive_message().queue_url(&stage.dlq).max_number_of_messages(10);
+    let received = receive.visibility_timeout(600).send().await.unwrap();
+    assert_eq!(received.messages().len(), 5, "none is hidden");
+    let hidden = letters(&mut events, &whole, |l| l["seen"] == 0);
+    assert_eq!((&hidden["count"], &hidden["groups"]), (&json!(5), &json!([])), "hidden by somebody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_letters_it_says_how_many_it_looked_at() {
+    let stage = Stage::new().await;
+    bury(&stage, "truncated", 130).await;
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[]);
+    let mut events = Events::open(&address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    let told = letters(&mut events, &whole, |l| l["seen"].as_u64() > Some(0));
+    let seen = told["seen"].as_u64().unwrap();
+    assert!((10..=100).contains(&seen) && told["count"] == 130, "{told}");
+    assert_eq!(by_reason(&told), [("truncated".to_owned(), seen)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,11 @@
 //! The dead-letter queue as an operator goes through it: each message once, then back where it was.
 //!
-//! SQS knows no way to look without receiving, so what is looked at is hidden meanwhile. Everything
+//! SQS knows no way to look without receiving, so what is gone through is hidden meanwhile. Everything
 //! that is kept is made visible again at the end; after a crash it shows by itself.
+
+mod peek;
+
+pub use peek::Reasons;
 
 use super::sqs::{Entry, EntryError, Queue};
 use super::{DeadLetters, sqs};
@@ -226,7 +230,7 @@ impl Letters {
         let (mut tally, mut seen, mut empty) = (Tally::default(), HashSet::new(), 0);
         let mut returned = HashSet::new();
         while empty < EMPTY_ANSWERS && !stop() {
-            let letters = self.receive().await?;
+            let letters = self.receive(HIDDEN).await?;
             let (mut redrive, mut drop) = (Vec::new(), Vec::new());
             let mut any = false;
             for letter in letters {
@@ -257,7 +261,7 @@ impl Letters {
         Ok(tally)
     }
 
-    async fn receive(&self) -> Result<Vec<Letter>, Error> {
+    async fn receive(&self, hidden: Duration) -> Result<Vec<Letter>, Error> {
         let answer = self
             .clients
             .poll
@@ -265,7 +269,7 @@ impl Letters {
             .queue_url(&self.dlq.url)
             .max_number_of_messages(10)
             .wait_time_seconds(i32::try_from(WAIT.as_secs()).unwrap_or(1))
-            .visibility_timeout(i32::try_from(HIDDEN.as_secs()).unwrap_or(i32::MAX))
+            .visibility_timeout(i32::try_from(hidden.as_secs()).unwrap_or(i32::MAX))
             .message_system_attribute_names(Attribute::All)
             .message_attribute_names("All")
             .send()

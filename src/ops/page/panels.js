@@ -39,7 +39,7 @@ export function failures(list, retryOf) {
   reconcile(byId("failures"), list, (f) => `${f.bucket}/${f.key}/${f.key ? "" : f.id}`, make, patch);
 }
 
-export function letters({ groups, count: total, trouble, url, scope }) {
+export function letters({ groups, count: total, seen, trouble, url, scope }) {
   const sum = groups.reduce((n, group) => n + group.count, 0);
   const known = total ?? (scope === "queue" ? sum : null);
   say(byId("letters-count"), known == null ? "" : `${count(known)} in the queue`);
@@ -64,8 +64,9 @@ export function letters({ groups, count: total, trouble, url, scope }) {
     item.parts.example.title = group.example;
   };
   reconcile(byId("letters"), groups, (group) => group.reason, make, patch);
-  const here = scope === "queue" ? "" : "By reason: what this worker has sent since it started; longshore dlq list goes through the queue. ";
-  say(byId("letters-note"), (groups.length || scope !== "queue" ? here : "") + (trouble ?? ""));
+  const own = "By reason: what this worker has sent since it started; longshore dlq list goes through the queue.";
+  const part = seen != null && seen < total ? `${count(seen)} of about ${count(total)} looked at; longshore dlq list goes through all.` : "";
+  say(byId("letters-note"), [scope === "queue" ? part : own, trouble].filter(Boolean).join(" "));
   byId("letters-note").title = url ?? "";
 }
 

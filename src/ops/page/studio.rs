@@ -21,14 +21,13 @@ use crate::config::RenderConfig;
 use crate::error::{Error, Printable};
 use crate::event;
 use crate::job::Recipes;
-use crate::queue::letters::{Fate, Letter, Letters};
+use crate::queue::letters::{Fate, Letter, Letters, Reasons};
 use crate::queue::send_batch;
 use crate::render::{Damaged, IccMode};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Mutex as Turn, Semaphore};
@@ -179,10 +178,10 @@ impl Studio {
         Err(why)
     }
 
-    /// What is in the dead-letter queue: reason, count, an example.
-    pub async fn letters_by_reason(&self) -> Result<Vec<(String, u64, String)>, Error> {
+    /// What is in the dead-letter queue.
+    pub async fn letters_by_reason(&self) -> Result<Reasons, Error> {
         let letters = self.letters.lock().await;
-        let mut groups: BTreeMap<String, (u64, String)> = BTreeMap::new();
+        let mut reasons = Reasons::default();
         let seen = AtomicU64::new(0);
         let count = |letter: &Letter| {
             seen.fetch_add(1, Ordering::Relaxed);
@@ -190,16 +189,11 @@ impl Studio {
                 let detail = letter.detail.as_deref().unwrap_or("given up after its last receive");
                 self.history.pictures(|p| p.buried(bucket, key, &letter.reason, detail));
             }
-            let example = || Printable(letter.objects.first().unwrap_or(&letter.id)).to_string();
-            let group = groups.entry(letter.reason.clone()).or_insert_with(|| (0, example()));
-            group.0 += 1;
+            reasons.count(letter);
             Fate::Keep
         };
         letters.go_through(count, || seen.load(Ordering::Relaxed) >= MOST_LETTERS).await?;
-        let mut groups: Vec<_> =
-            groups.into_iter().map(|(reason, (n, example))| (reason, n, example)).collect();
-        groups.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
-        Ok(groups)
+        Ok(reasons)
     }
 
     /// Changes what is made of pictures, checked as the settings of the command line are.

@@ -56,8 +56,9 @@ fn exactly(stack: &Stack, role: &str, wanted: &BTreeSet<(String, String)>, wrong
 
 fn task_role(stack: &Stack) -> BTreeSet<(String, String)> {
     let (queue, letters) = (stack.value("Queue", "Arn"), stack.value("DeadLetterQueue", "Arn"));
-    // The page asks how long they are, and is reached through ECS Exec only.
+    // The page asks how long they are, looks at letters, and is reached through ECS Exec only.
     let counted = [&queue, &letters].map(|arn| ("sqs:GetQueueAttributes", arn.clone()));
+    let seen = ("sqs:ReceiveMessage", letters.clone());
     let bucket = |name: &str| format!("arn:{}:s3:::{name}", stack.place.partition);
     let (input, output) = (bucket(&stack.input_bucket()), stack.value("OutputBucket", "Arn"));
     let mut pairs = vec![
@@ -91,6 +92,7 @@ fn task_role(stack: &Stack) -> BTreeSet<(String, String)> {
     }
     if stack.parameter("EnableExec") == "true" {
         pairs.extend(counted);
+        pairs.push(seen);
         for action in ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"] {
             pairs.push((Box::leak(format!("ssmmessages:{action}").into_boxed_str()), "*".into()));
         }

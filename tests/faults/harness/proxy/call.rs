@@ -14,6 +14,8 @@ pub enum Operation {
     PutObject,
     OtherS3,
     Receive,
+    /// A receive that takes nothing: what it shows stays visible.
+    Look,
     Send,
     Delete,
     ChangeVisibility,
@@ -76,6 +78,7 @@ impl Call {
     fn sqs(action: &str, body: &Bytes) -> Self {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let operation = match action {
+            "ReceiveMessage" if json["VisibilityTimeout"] == 0 => Operation::Look,
             "ReceiveMessage" => Operation::Receive,
             "SendMessage" | "SendMessageBatch" => Operation::Send,
             "DeleteMessage" | "DeleteMessageBatch" => Operation::Delete,
