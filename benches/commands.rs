@@ -9,14 +9,18 @@
 //! once, whose own part is told too), and rows a second. Linux only, as it reads `/proc`.
 #![allow(clippy::unwrap_used)] // a figure that cannot be taken is not one
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
+use common::job::job;
+use common::process::run_for_peak_memory;
 use longshore::command::layout;
-use longshore::command::wire::{Column, Job, Kind, Row, VERSION, hex};
+use longshore::command::wire::{Job, Kind, Row, hex};
 use longshore::local::setup::{self, Made, OUTPUT_BUCKET, WORK_BUCKET};
 use longshore::local::{Servers, s3};
 use longshore::queue::Queue;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::process::{Command, Stdio};
@@ -49,25 +53,11 @@ async fn main() {
     };
     // Not in the bucket that is watched for pictures, whose events nobody here serves.
     put(WORK_BUCKET, "inputs/input.txt", b"to be or not\n".to_vec()).await;
-    let columns = [(Kind::Input, "IN"), (Kind::Output, "OUT")];
-    let columns = columns.map(|(kind, name)| Column { kind, name: name.into() }).to_vec();
     let job = Job {
-        version: VERSION,
-        name: "bench".into(),
-        submitted_at: 0,
-        columns,
         rows: count,
         script_sha256: hex(&Sha256::digest(SCRIPT)),
         shell: vec!["/bin/sh".into()],
-        env: BTreeMap::new(),
-        timeout: 60,
-        attempts: 1,
-        permanent: Vec::new(),
-        credentials: false,
-        keep_failed: false,
-        request_payer: false,
-        memory: None,
-        milli_cpus: None,
+        ..job("bench", &[(Kind::Input, "IN"), (Kind::Output, "OUT")])
     };
     put(WORK_BUCKET, &layout::script("bench"), SCRIPT.into()).await;
     put(WORK_BUCKET, &layout::job("bench"), serde_json::to_vec(&job).unwrap()).await;
@@ -157,7 +147,9 @@ async fn submit(count: u64) {
         let bytes = text.into_inner().unwrap().metadata().unwrap().len();
         let mut command = longshore(&servers, &made);
         command.arg("submit").arg(&table).arg("--script").arg(&script);
-        let (seconds, peak) = tokio::task::spawn_blocking(|| time_and_peak_memory(command)).await.unwrap();
+        let began = Instant::now();
+        let peak = tokio::task::spawn_blocking(|| run_for_peak_memory(command)).await.unwrap();
+        let seconds = began.elapsed().as_secs_f64();
         peaks.push(peak);
         let (mb, peak_mb) = (bytes as f64 / 1e6, peak as f64 / 1e6);
         println!(
@@ -174,25 +166,6 @@ async fn submit(count: u64) {
         GROWTH as f64 / 1e6,
         if growth <= GROWTH { "met" } else { "not met" }
     );
-}
-
-/// Of a program that must succeed: seconds, and bytes.
-fn time_and_peak_memory(mut command: Command) -> (f64, u64) {
-    let began = Instant::now();
-    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    let path = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) << 10);
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return (began.elapsed().as_secs_f64(), peak);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn message(job: &Job, row: u64) -> String {

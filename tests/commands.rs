@@ -10,6 +10,7 @@ mod jobs;
 #[path = "commands/secrets.rs"]
 mod secrets;
 
+use common::job::job;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore};
 use common::{LIMIT, unique, wait_for};
@@ -17,7 +18,7 @@ use harness::ecs::Agent;
 use harness::log::Log;
 use harness::proxy::Proxy;
 use harness::{Fault, Operation, on};
-use jobs::{Jobs, job, processes_with, until_no_process_with};
+use jobs::{Jobs, processes_with, until_no_process_with};
 use longshore::command::layout::{self, State};
 use longshore::command::wire::{Job, Kind, Row};
 use rustix::process::{Pid, Signal, kill_process};

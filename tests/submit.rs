@@ -7,7 +7,7 @@ mod common;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
-use common::process::{Process, longshore, run_aside, worker};
+use common::process::{Process, longshore, run_aside, run_for_peak_memory, worker};
 use common::stage::Stage;
 use common::{LIMIT, unique, wait_for};
 use futures_util::StreamExt;
@@ -584,31 +584,13 @@ async fn memory_does_not_grow_with_the_table() {
         let text: String =
             (0..rows).map(|n| format!("row {n}\ts3://{}/out/{n:08}\n", yard.stage.input)).collect();
         let command = yard.submission(&format!("--env N\t--output OUT\n{text}"), &["--dry-run"]);
-        tokio::task::spawn_blocking(move || peak_memory(command))
+        tokio::task::spawn_blocking(move || run_for_peak_memory(command))
     };
     let small = peak(1000).await.unwrap();
     let large = peak(100_000).await.unwrap();
     eprintln!("peak memory: {} MiB for 1,000 rows, {} MiB for 100,000", small >> 20, large >> 20);
     // The rows are 6 MB as text; the filter for outputs that clash takes two bits of a byte each.
     assert!(large < small + (6 << 20), "{small} and {large} bytes");
-}
-
-/// What the kernel says of the process, while it runs.
-fn peak_memory(mut command: Command) -> u64 {
-    let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-    let path = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or(0) << 10);
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            return peak;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,9 +5,8 @@ use crate::common::stage::Stage;
 use crate::common::{LIMIT, unique, wait_for};
 use aws_sdk_s3::primitives::ByteStream;
 use longshore::command::layout::{self, State};
-use longshore::command::wire::{Column, Job, Kind, Record, Row, VERSION, hex};
+use longshore::command::wire::{Job, Record, Row, hex};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -17,29 +16,6 @@ pub struct Jobs {
     pub bucket: String,
     /// Where workers have their rows' folders.
     folder: tempfile::TempDir,
-}
-
-/// A job that can be changed before it is put.
-pub fn job(name: &str, columns: &[(Kind, &str)]) -> Job {
-    let column = |(kind, name): &(Kind, &str)| Column { kind: *kind, name: (*name).into() };
-    Job {
-        version: VERSION,
-        name: name.into(),
-        submitted_at: 0,
-        columns: columns.iter().map(column).collect(),
-        rows: 1,
-        script_sha256: String::new(),
-        shell: vec!["/bin/bash".into()],
-        env: BTreeMap::new(),
-        timeout: 300,
-        attempts: 1,
-        permanent: Vec::new(),
-        credentials: false,
-        keep_failed: false,
-        request_payer: false,
-        memory: None,
-        milli_cpus: None,
-    }
 }
 
 impl Jobs {

@@ -6,6 +6,7 @@
 #![allow(dead_code)] // each test program uses its own part
 #![allow(clippy::unwrap_used)] // the lint knows test functions, not what they call
 
+pub mod job;
 pub mod pictures;
 pub mod process;
 pub mod stage;

@@ -174,3 +174,25 @@ pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let status = child.wait().unwrap();
     (status.code(), stdout, errors.join().unwrap())
 }
+
+/// The most memory that a process has had, in bytes; 0 when it has ended.
+pub fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Runs to a good end. Gives the most memory that it had, in bytes.
+pub fn run_for_peak_memory(mut command: Command) -> u64 {
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    loop {
+        peak = peak.max(peak_memory(child.id()));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,7 +1,7 @@
 //! `longshore backfill` over buckets that are large, when it is to be slow, and when it is interrupted.
 
 use crate::common::pictures::{jpeg, picture};
-use crate::common::process::{Process, run_aside};
+use crate::common::process::{Process, peak_memory, run_aside};
 use crate::common::stage::Stage;
 use crate::common::{LIMIT, wait_for};
 use crate::{json_lines, operator, told};
@@ -26,7 +26,7 @@ struct Lister(Arc<Shared>);
 struct Shared {
     keys: usize,
     pages: AtomicU64,
-    /// Who lists, and the most memory that it had taken after ten pages and at the last, in KiB.
+    /// Who lists, and the most memory that it had taken after ten pages and at the last, in bytes.
     pid: AtomicU32,
     early: AtomicU64,
     late: AtomicU64,
@@ -72,7 +72,7 @@ async fn page(
             write!(xml, "<IsTruncated>true</IsTruncated><NextContinuationToken>{to}</NextContinuationToken>");
     }
     let pages = shared.pages.fetch_add(1, SeqCst) + 1;
-    let memory = || most_memory(shared.pid.load(SeqCst));
+    let memory = || peak_memory(shared.pid.load(SeqCst));
     if bucket == "in" && pages >= 10 && shared.early.load(SeqCst) == 0 {
         shared.early.store(memory(), SeqCst);
     }
@@ -80,13 +80,6 @@ async fn page(
         shared.late.store(memory(), SeqCst);
     }
     xml + "</ListBucketResult>"
-}
-
-/// Of a process, in KiB; 0 if there is none.
-fn most_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 fn over(stage: &Stage, url: &str, arguments: &[&str]) -> Command {
@@ -112,9 +105,9 @@ async fn a_large_bucket_takes_no_more_memory_than_a_small_one() {
     let told: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&told["seen"], &told["missing"]), (&json!(KEYS), &json!(KEYS / 2)), "{told}");
     let (early, late) = (lister.0.early.load(SeqCst), lister.0.late.load(SeqCst));
-    println!("{early} KiB after ten pages, {late} KiB at the last");
+    println!("{early} bytes after ten pages, {late} at the last");
     // The keys alone are 12 MiB.
-    assert!(early > 0 && late < early + (6 << 10), "{early} KiB after ten pages, {late} KiB at the last");
+    assert!(early > 0 && late < early + (6 << 20), "{early} bytes after ten pages, {late} at the last");
 }
 
 #[tokio::test(flavor = "multi_thread")]
