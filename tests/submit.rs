@@ -391,10 +391,12 @@ async fn the_same_job_again_changes_nothing_and_another_is_refused() {
 
     let (code, _, errors) = yard.submit(&changed.replace("value 9\n", "nine\n"), &[]).await;
     assert_eq!(code, Some(2));
-    assert!(errors.contains("row 9 was changed in column --env N, and what it was is waiting"), "{errors}");
+    let tasks = yard.folder.path().join("t.tsv").display().to_string();
+    let why = "was changed in column --env N, and what it was is waiting: wait for its end, or say that both may run with --rows 9";
+    assert_eq!(errors.lines().next(), Some(format!("error: {tasks}, row 9 {why}").as_str()), "{errors}");
     let (code, _, errors) = yard.submit(&numbers(1..=20), &[]).await;
     assert_eq!(code, Some(2));
-    assert!(errors.contains("row 21 was submitted before and is not in it any more"), "{errors}");
+    assert!(errors.contains("t.tsv, row 21 was submitted before and is not in it any more"), "{errors}");
 
     yard.file("run.sh", "true\n");
     let (code, _, errors) = yard.submit(&changed, &["--timeout", "5m", "--env", "SECRET=hunter2"]).await;

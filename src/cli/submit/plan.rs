@@ -105,7 +105,7 @@ impl Plan {
             let (row, queued, is_again) = match deed {
                 Deed::Leave => continue,
                 Deed::Refuse(why) => {
-                    mistakes.add(&Place::Table, format_args!(", row {row} {why}"));
+                    mistakes.add(&Place::WholeRow { row }, why);
                     continue;
                 }
                 Deed::Keep(row) => {

@@ -72,6 +72,10 @@ pub enum Place<'a> {
         cell: usize,
         column: &'a Column,
     },
+    /// Neither its line nor a column of it is meant.
+    WholeRow {
+        row: u64,
+    },
     /// Its line is not known any more.
     Value {
         row: u64,
@@ -92,6 +96,7 @@ impl fmt::Display for Place<'_> {
             Self::Header { line } => write!(f, ", header (line {line}):"),
             Self::HeaderCell { cell, text } => write!(f, ", header, column {} {}", cell + 1, quoted(text)),
             Self::Row { row, line } => write!(f, ", row {row} (line {line})"),
+            Self::WholeRow { row } => write!(f, ", row {row}"),
             Self::Cell { row, line, cell, column } => {
                 let (number, kind) = (cell + 1, column.kind.word());
                 write!(f, ", row {row} (line {line}), column {number} (--{kind} {}):", column.name)
