@@ -12,7 +12,7 @@ mod secrets;
 
 use common::job::job;
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore};
+use common::process::{Process, longshore, run_aside};
 use common::{LIMIT, unique, wait_for};
 use harness::ecs::Agent;
 use harness::log::Log;
@@ -20,9 +20,17 @@ use harness::proxy::Proxy;
 use harness::{Fault, Operation, on};
 use jobs::{Jobs, processes_with, until_no_process_with};
 use longshore::command::layout::{self, State};
+use longshore::command::supervise::{self, Ending, Order};
 use longshore::command::wire::{Job, Kind, Row};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_is_fetched_run_and_stored() {
@@ -472,17 +480,9 @@ async fn buckets_of_other_regions_are_reached_where_that_is_meant() {
     );
     let script = file("run.sh", "cat $IN $ALL/two.txt >$A; if [ -n \"$B\" ]; then echo b >$B; fi");
     let submit = async |more: &[&str]| {
-        let mut command = jobs.worker();
-        command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
-        let mut submit = longshore();
-        submit.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        submit
-            .args(["submit", "--name", "far", "--wait"])
-            .args(more)
-            .arg(&table)
-            .arg("--script")
-            .arg(&script);
-        common::process::run_aside(submit).await
+        let mut submit = jobs.operator(&["submit", "--name", "far", "--wait"]);
+        submit.env("AWS_ENDPOINT_URL", &proxy.endpoint).args(more).arg(&table).arg("--script").arg(&script);
+        run_aside(submit).await
     };
     let (code, _, errors) = submit(&["--request-payer"]).await;
     assert_eq!(code, Some(2), "{errors}");
@@ -511,6 +511,288 @@ async fn buckets_of_other_regions_are_reached_where_that_is_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inputs_larger_than_the_disk_are_refused_before_anything_is_fetched() {
+    let jobs = Jobs::new().await;
+    let log = Log::default();
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, log.clone()).await;
+    jobs.put(&jobs.stage.input, "small", "1234567").await;
+    jobs.put(&jobs.stage.input, "large", "x").await;
+    const PEBIBYTE: u64 = 1 << 50;
+    let rule = proxy.fault(on([Operation::HeadObject]).key("large"), Fault::Large(PEBIBYTE));
+    let cell = |key: &str| format!("s3://{}/{key}", jobs.stage.input);
+    let columns = [(Kind::Input, "SMALL"), (Kind::Input, "LARGE")];
+    jobs.submit(job("too-large", &columns), "echo never", &[&[&cell("small"), &cell("large")]]).await;
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    let worker = Process::start(command);
+    let record = jobs.failed("too-large", 1).await;
+    assert_eq!(record.slug.as_deref(), Some("command-input"));
+    let room = record
+        .reason
+        .strip_prefix(&format!("the inputs have {} bytes, and the disk has room for ", PEBIBYTE + 7));
+    assert!(
+        room.is_some_and(|room| room.parse::<u64>().is_ok_and(|room| room < PEBIBYTE)),
+        "{}",
+        record.reason
+    );
+    assert_eq!((record.exit_code, record.bytes_in, record.log.as_str()), (None, 0, ""), "it was run");
+    assert_eq!(rule.applied(), 1);
+    let fetched =
+        log.count(|e| e.call.target == jobs.stage.input && e.call.operation == Operation::GetObject);
+    assert_eq!(fetched, 0, "something was fetched");
+    // What was promised to it is there for the next one.
+    proxy.heal();
+    jobs.submit(job("fits", &columns), "cat $SMALL $LARGE", &[&[&cell("small"), &cell("large")]]).await;
+    let record = jobs.done("fits", 1).await;
+    assert_eq!(jobs.log(&record).await, "1234567x");
+    jobs.stop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_files_go_in_parts_side_by_side() {
+    let jobs = Jobs::new().await;
+    let log = Log::default();
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, log.clone()).await;
+    // More than two ranges, and more than two parts.
+    let large: Vec<u8> = (0..20_000_001_u32).map(|n| (n % 251) as u8).collect();
+    jobs.put(&jobs.stage.input, "large", large.clone()).await;
+    jobs.put(&jobs.stage.input, "small", "small").await;
+    // As slow as S3 may be: who goes one by one is seen to.
+    for operation in [Operation::GetObject, Operation::OtherS3] {
+        let (input, output) = (jobs.stage.input.clone(), jobs.stage.output.clone());
+        let files = on([operation]).when(move |call| call.target == input || call.target == output);
+        proxy.fault(files, Fault::Delay(Duration::from_secs(1)));
+    }
+    let columns = [(Kind::Input, "LARGE"), (Kind::Input, "SMALL"), (Kind::Output, "A"), (Kind::Output, "B")];
+    let input = |key: &str| format!("s3://{}/{key}", jobs.stage.input);
+    let output = |key: &str| format!("s3://{}/{key}", jobs.stage.output);
+    let row = [input("large"), input("small"), output("a"), output("b")];
+    let row: Vec<&str> = row.iter().map(String::as_str).collect();
+    jobs.submit(job("parts", &columns), "cp $LARGE $A; cp $SMALL $B", &[&row]).await;
+    let mut command = jobs.worker();
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    let worker = Process::start(command);
+    jobs.done("parts", 1).await;
+    assert!(jobs.stage.output("a").await.bytes == large, "20 MB came out as others");
+    jobs.stop(worker);
+    let calls = |operation: Operation, key: &str, least: usize| {
+        let mut exchanges = log.exchanges();
+        exchanges.retain(|e| e.call.operation == operation && e.call.key == key && e.call.bytes >= least);
+        exchanges
+    };
+    let ranges = calls(Operation::GetObject, "large", 0);
+    // Their beginning and their end have small bodies.
+    let parts = calls(Operation::OtherS3, "a", 1 << 20);
+    for (what, several) in [("ranges", &ranges), ("parts", &parts)] {
+        assert_eq!(several.len(), 3, "{what}");
+        let first_end = several.iter().filter_map(|e| e.ended).min().unwrap();
+        let beside = several.iter().filter(|e| e.at < first_end).count();
+        assert!(beside > 1, "{what} go one by one: {several:?}");
+    }
+    let small = calls(Operation::GetObject, "small", 0);
+    assert_eq!(small.len(), 1);
+    assert!(small[0].at < ranges.iter().filter_map(|e| e.ended).max().unwrap(), "files go one by one");
+}
+
+/// What scripts leave on the disk is gone with the row, and not only with the worker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_folder_of_a_row_is_removed_however_it_ends() {
+    let jobs = Jobs::new().await;
+    let worker = jobs.start();
+    let columns = [(Kind::Input, "IN"), (Kind::Output, "OUT")];
+    let gone = format!("s3://{}/gone", jobs.stage.input);
+    let out = format!("s3://{}/out", jobs.stage.output);
+    let litter = "mkdir -p a/b; echo x >a/b/c; chmod 000 a/b; echo out >$OUT";
+    let slow = Job { timeout: 1, ..job("slow", &columns) };
+    let kept = Job { keep_failed: true, ..job("kept", &columns) };
+    for (wanted, end, input, state) in [
+        (job("good", &columns), "", "", State::Done),
+        (job("bad", &columns), "exit 3", "", State::Failed),
+        (kept, "exit 3", "", State::Failed),
+        (job("lacking", &columns), "rm $OUT", "", State::Failed),
+        (slow, "sleep 3600; true", "", State::Failed),
+        (job("gone", &columns), "", gone.as_str(), State::Failed),
+    ] {
+        let name = wanted.name.clone();
+        jobs.submit(wanted, &format!("{litter}; {end}"), &[&[input, &out]]).await;
+        assert_eq!(jobs.ended(&name, 1).await.0, state, "{name}");
+        jobs.stage.wait_until_empty().await;
+        assert_eq!(jobs.rows_on_disk(), Vec::<String>::new(), "{name}");
+    }
+    jobs.stop(worker);
+}
+
+/// What a row took, beside what is said of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_says_what_a_row_really_took() {
+    let jobs = Jobs::new().await;
+    let input = jobs.stage.input.clone();
+    jobs.put(&input, "folder/a", vec![b'a'; 1000]).await;
+    jobs.put(&input, "folder/b", vec![b'b'; 234]).await;
+    let columns = [(Kind::InputRecursive, "IN"), (Kind::Output, "OUT"), (Kind::OutputRecursive, "MORE")];
+    // 100 MB that are given back before others look, and a second of a processor in the child of a child.
+    let script = r#"( x=$(head -c 100000000 /dev/zero | tr '\0' a); unset x; sleep 1; : )
+( ( ulimit -t 1; while :; do :; done ); : )
+cat $IN/* >$OUT; printf 12345 >$MORE/x; printf 67 >$MORE/y"#;
+    let row = [
+        format!("s3://{input}/folder"),
+        format!("s3://{}/out", jobs.stage.output),
+        format!("s3://{}/more", jobs.stage.output),
+    ];
+    let row: Vec<&str> = row.iter().map(String::as_str).collect();
+    let wanted = Job { memory: Some(1 << 30), milli_cpus: Some(500), ..job("told", &columns) };
+    let began = std::time::Instant::now();
+    jobs.submit(wanted, script, &[&row]).await;
+    let worker = jobs.start();
+    let record = jobs.done("told", 1).await;
+    let most = began.elapsed().as_secs_f64();
+    assert_eq!((record.bytes_in, record.bytes_out), (1234, 1234 + 7));
+    assert!((0.95..5.0).contains(&record.cpu_seconds), "{record:?}");
+    assert!((100_000_000..400_000_000).contains(&record.peak_memory), "{record:?}");
+    assert!((1.9..=most).contains(&record.seconds()), "{record:?}");
+    let told = async |form: &str| {
+        let (code, out, errors) = run_aside(jobs.operator(&["report", "told", "--since", "1h", form])).await;
+        assert_eq!(code, Some(0), "{errors}");
+        out
+    };
+    let line: Value = serde_json::from_str(&told("--json").await).unwrap();
+    // Half a processor, and a gibibyte.
+    let cost = record.seconds() * (0.5 * 0.04048 + 0.004_445) / 3600.0;
+    for (column, value) in [
+        ("bytes_in", record.bytes_in as f64),
+        ("bytes_out", record.bytes_out as f64),
+        ("peak_memory", record.peak_memory as f64),
+        ("cpu_seconds", record.cpu_seconds),
+        ("seconds", record.seconds()),
+        ("cost", cost),
+    ] {
+        assert!((line[column].as_f64().unwrap() - value).abs() < 1e-9, "{column} is not {value}: {line}");
+    }
+    assert_eq!((&line["worker"], &line["log"]), (&json!(record.worker), &json!(record.log)));
+    // The same under the same headings.
+    let tsv = told("--tsv").await;
+    let (head, cells) = tsv.trim_end().split_once('\n').unwrap();
+    for (column, cell) in head.split('\t').zip(cells.split('\t')) {
+        match &line[column] {
+            Value::Number(number) => {
+                let difference = number.as_f64().unwrap() - cell.parse::<f64>().unwrap();
+                assert!(difference.abs() < 1e-8, "{column}: {number} and {cell}");
+            }
+            Value::Null => assert_eq!(cell, "", "{column}"),
+            text => assert_eq!(text, &json!(cell), "{column}"),
+        }
+    }
+    jobs.stop(worker);
+}
+
+/// And who may not look at a bucket may say that it is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_denies_is_told_of_before_anything_is_queued() {
+    let jobs = Jobs::new().await;
+    let proxy = Proxy::start("w", &jobs.stage.world.endpoint, Log::default()).await;
+    let bucket = jobs.stage.output.clone();
+    let denied = on([]).when(move |call| call.target == bucket && call.key.is_empty());
+    proxy.fault(denied, Fault::Refuse(403, "AccessDenied"));
+    let folder = tempfile::tempdir().unwrap();
+    let [table, script] = ["t.tsv", "run.sh"].map(|name| folder.path().join(name));
+    std::fs::write(&table, format!("--output OUT\ns3://{}/out\n", jobs.stage.output)).unwrap();
+    std::fs::write(&script, "echo >$OUT").unwrap();
+    let submit = async |more: &[&str]| {
+        let mut submit = jobs.operator(&["submit", "--name", "denied"]);
+        submit.env("AWS_ENDPOINT_URL", &proxy.endpoint).args(more).arg(&table).arg("--script").arg(&script);
+        run_aside(submit).await
+    };
+    let (code, _, errors) = submit(&[]).await;
+    assert_eq!(code, Some(2), "{errors}");
+    let why = format!(
+        "s3://{} is denied: allow s3:ListBucket on it, or pass --no-verify-buckets",
+        jobs.stage.output
+    );
+    assert!(errors.contains(&format!("t.tsv, row 1, column --output OUT: {why}")), "{errors}");
+    assert_eq!(jobs.stage.depth(&jobs.stage.queue).await, (0, 0));
+    let (code, _, errors) = submit(&["--no-verify-buckets"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(jobs.stage.depth(&jobs.stage.queue).await, (1, 0));
+}
+
+/// In the worker's log at once, and where `longshore logs --follow` looks soon after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_prints_is_told_while_it_runs() {
+    let jobs = Jobs::new().await;
+    let flag = jobs.flag();
+    let script = format!("echo to be; until [ -e {} ]; do sleep 0.05; done; echo or not", flag.display());
+    jobs.submit(job("talking", &[]), &script, &[&[]]).await;
+    let mut worker = jobs.start();
+    worker.wait_for_line("to be", LIMIT);
+    let key = layout::log("talking", 1, 1);
+    let so_far = wait_for("a log", LIMIT, || jobs.text(&key)).await;
+    assert_eq!(so_far, "to be\n");
+    assert!(jobs.record(State::Done, "talking", 1).await.is_none(), "it has ended before");
+    std::fs::write(&flag, "").unwrap();
+    let record = jobs.done("talking", 1).await;
+    assert_eq!(jobs.log(&record).await, "to be\nor not\n");
+    jobs.stop(worker);
+    std::fs::remove_file(flag).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shell_of_a_job_reads_its_script() {
+    let jobs = Jobs::new().await;
+    let shell = ["/bin/sh", "-eu"].map(str::to_owned).to_vec();
+    jobs.submit(Job { shell, ..job("strict", &[]) }, "echo $0; false; echo never", &[&[]]).await;
+    let worker = jobs.start();
+    let record = jobs.failed("strict", 1).await;
+    assert_eq!(record.reason, "exit code 1");
+    let log = jobs.log(&record).await;
+    assert!(log.ends_with("/script\n") && log.lines().count() == 1, "{log}");
+    let shell = vec!["/bin/there-is-none".to_owned()];
+    jobs.submit(Job { shell, ..job("none", &[]) }, "echo never", &[&[]]).await;
+    let record = jobs.failed("none", 1).await;
+    assert!(record.reason.contains("/bin/there-is-none"), "{}", record.reason);
+    jobs.stop(worker);
+}
+
+/// Folders that look like cgroups: what is written there is what the kernel would be told.
+#[test]
+fn a_script_is_born_in_its_cgroup_and_its_supervisor_is_not_counted_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let [born, home] = ["born", "home"].map(|name| folder.path().join(name));
+    let supervised = || {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let order = Order {
+            command: ["/bin/sh", "-c", "cat born/cgroup.procs >seen"].map(str::to_owned).to_vec(),
+            folder: folder.path().to_owned(),
+            environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+            timeout: LIMIT,
+            grace: LIMIT,
+            memory: None,
+            cgroup: Some((born.clone(), home.clone())),
+        };
+        let mut command = longshore();
+        command.arg0(supervise::NAME).stdin(OwnedFd::from(theirs));
+        let mut process = Process::start(command);
+        writeln!(ours, "{}", serde_json::to_string(&order).unwrap()).unwrap();
+        let mut line = String::new();
+        BufReader::new(ours).read_line(&mut line).unwrap();
+        process.wait(LIMIT);
+        serde_json::from_str::<Ending>(&line).unwrap()
+    };
+    // Better not run than without its limits.
+    let ending = supervised();
+    assert!(ending.error.as_ref().is_some_and(|why| why.contains("cannot enter a cgroup")), "{ending:?}");
+    assert!(!folder.path().join("seen").exists(), "it was run");
+    for group in [&born, &home] {
+        std::fs::create_dir(group).unwrap();
+    }
+    let ending = supervised();
+    assert_eq!((ending.code, ending.error), (Some(0), None));
+    // "0" is whoever writes it.
+    for file in [folder.path().join("seen"), home.join("cgroup.procs")] {
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "0", "{}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_run_is_told_by_name() {
     let jobs = Jobs::new().await;
     let bucket = &jobs.stage.input;
@@ -520,10 +802,14 @@ async fn what_cannot_be_run_is_told_by_name() {
     jobs.put(bucket, "escape/../../../outside.txt", "x").await;
     let (gone, nothing) = (format!("s3://{bucket}/gone.txt"), format!("s3://{bucket}/nothing/"));
     let escape = format!("s3://{bucket}/escape/");
-    let rows: [(&[&str], &str, &str); 5] = [
+    jobs.put(bucket, "clash/a", "x").await;
+    jobs.put(bucket, "clash/a/b", "x").await;
+    let clash = format!("s3://{bucket}/clash");
+    let rows: [(&[&str], &str, &str); 6] = [
         (&["", &gone, "", ""], "command-input", "gone.txt is gone"),
         (&["", "", &nothing, ""], "command-input", "nothing is in"),
         (&["", "", &escape, ""], "command-input", "leads elsewhere"),
+        (&["", "", &clash, ""], "command-input", "object has its place"),
         (&["a\0b", "", "", ""], "command-invalid", "NUL"),
         (&["", "", "", "/etc/passwd"], "command-invalid", "s3://"),
     ];
@@ -537,7 +823,7 @@ async fn what_cannot_be_run_is_told_by_name() {
         assert!(jobs.stage.dead_letter().await.reason().starts_with("command-"));
     }
     // A message that is not of this table, one of a version to come, and one without its job.
-    let foreign = jobs.message(&wanted, 6, &["a", "b"]);
+    let foreign = jobs.message(&wanted, 8, &["a", "b"]);
     jobs.stage.send(foreign).await;
     assert_eq!(jobs.stage.dead_letter().await.reason(), "command-invalid");
     jobs.stage.send(r#"{"longshore":{"version":2,"job":"wrong","row":7,"digest":"d"}}"#).await;
@@ -625,8 +911,7 @@ async fn pictures_and_rows_are_worked_on_side_by_side() {
     let mut command = jobs.worker();
     command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0");
     let mut worker = Process::start(command);
-    let started: serde_json::Value =
-        serde_json::from_str(&worker.wait_for_line("\"started\"", LIMIT)).unwrap();
+    let started: Value = serde_json::from_str(&worker.wait_for_line("\"started\"", LIMIT)).unwrap();
     let page = started["admin"].as_str().unwrap().trim_end_matches('/');
     let port: u16 = page.rsplit(':').next().unwrap().parse().unwrap();
     let wanted = job("beside", &[(Kind::Output, "OUT")]);
@@ -652,7 +937,7 @@ async fn pictures_and_rows_are_worked_on_side_by_side() {
     }
     let text = jobs.stop(worker);
     let last = text.lines().rev().find(|l| l.contains("\"stopped\"")).expect("a farewell");
-    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
     assert_eq!((last["received"].as_u64(), last["deleted"].as_u64()), (Some(10), Some(10)), "{last}");
 }
 
@@ -692,7 +977,7 @@ async fn a_fleet_gives_back_what_it_does_not_serve() {
 async fn settings_of_commands_are_checked_with_all_others() {
     let mut command = longshore();
     command.arg("work").env("LONGSHORE_JOBS", "commands").env("LONGSHORE_CONCURRENCY", "none");
-    let (code, _, errors) = common::process::run_aside(command).await;
+    let (code, _, errors) = run_aside(command).await;
     assert_eq!(code, Some(2));
     for part in ["--queue-url", "--work-bucket is missing", "--concurrency"] {
         assert!(errors.contains(part), "{part} in\n{errors}");
@@ -735,7 +1020,7 @@ async fn every_kind_of_script_under_signals() {
         let mut worker = start();
         worker.wait_for_line(" begins, attempt", LIMIT);
         // Anywhere in the work that goes on.
-        tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(..1500))).await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..1500))).await;
         let how = if turn % 2 == 0 { "TERM" } else { "KILL" };
         worker.signal(how);
         let code = worker.wait(LIMIT).code();
@@ -932,7 +1217,7 @@ async fn the_configuration_check_tries_the_work_bucket() {
         command.env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
         command.env("AWS_REGION", "us-east-1").env("LONGSHORE_QUEUE_URL", &jobs.stage.queue);
         command.env("LONGSHORE_JOBS", "commands").env("LONGSHORE_WORK_BUCKET", bucket);
-        common::process::run_aside(command).await
+        run_aside(command).await
     };
     let (code, out, errors) = check(&jobs.bucket).await;
     assert_eq!(code, Some(0), "{out}{errors}");
@@ -996,7 +1281,7 @@ async fn the_words_of_two_plays_are_counted_in_local() {
     let mut submit = longshore();
     submit.envs(variables).args(["submit", "--wait", "--tasks"]).arg(example.join("tasks.tsv"));
     submit.arg("--script").arg(example.join("run.sh"));
-    let (code, out, errors) = common::process::run_aside(submit).await;
+    let (code, out, errors) = run_aside(submit).await;
     assert_eq!(code, Some(0), "{out}{errors}{}", local.log());
     for (play, most) in [("lamp", "     13 a"), ("low-water", "     13 the")] {
         let get = s3.get_object().bucket("longshore-output").key(format!("wordcount/{play}.txt"));

@@ -76,14 +76,27 @@ pub fn cpu_of_children() -> f64 {
     fields.skip(13).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
-/// Bytes that are resident of these processes together; what they share counts for each.
-pub fn resident(processes: &[u32]) -> u64 {
-    let of = |number: &u32| {
-        let text = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
-        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
-        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
-    };
-    processes.iter().filter_map(of).sum()
+/// Of some processes, in bytes.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Resident of all of them now; what they share counts for each.
+    pub now: u64,
+    /// The most that one of them ever had.
+    pub most_of_one: u64,
+}
+
+pub fn memory(processes: &[u32]) -> Memory {
+    let mut memory = Memory::default();
+    for number in processes {
+        let text = fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+        let told = |name: &str| {
+            let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+            Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+        };
+        memory.now += told("VmRSS:").unwrap_or(0);
+        memory.most_of_one = memory.most_of_one.max(told("VmHWM:").unwrap_or(0));
+    }
+    memory
 }
 
 pub fn signal(number: u32, signal: Signal) {
@@ -142,7 +155,8 @@ mod tests {
         assert_eq!(both.len(), 1);
         assert_eq!(everybody().get(&child.id()), Some(&both));
         assert!(beneath(own()).contains(&both[0]));
-        assert!(resident(&both) > 0);
+        let memory = memory(&both);
+        assert!(memory.now > 0 && memory.most_of_one >= memory.now, "{memory:?}");
         both.iter().for_each(|n| signal(*n, Signal::KILL));
         child.wait().unwrap();
         assert!(cpu_of_children() >= 0.0);

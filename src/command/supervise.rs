@@ -187,9 +187,10 @@ fn watch(order: &Order, script: Pid, inbox: &mpsc::Receiver<Event>) -> Ending {
                 }
                 let all = processes::beneath(processes::own());
                 reap_strays(&all, script);
-                let resident = processes::resident(&all);
-                ending.peak_memory = ending.peak_memory.max(resident);
-                if order.memory.is_some_and(|most| resident > most) {
+                let memory = processes::memory(&all);
+                // What one of them took between two looks, and gave back, is seen of it alone.
+                ending.peak_memory = ending.peak_memory.max(memory.now).max(memory.most_of_one);
+                if order.memory.is_some_and(|most| memory.now > most) {
                     ending.too_large = true;
                     return ending;
                 }

@@ -1,6 +1,6 @@
 //! A work bucket of its own for a test, jobs put into it as `submit` does, and what is found there after.
 
-use crate::common::process::{Process, worker};
+use crate::common::process::{Process, longshore, worker};
 use crate::common::stage::Stage;
 use crate::common::{LIMIT, unique, wait_for};
 use aws_sdk_s3::primitives::ByteStream;
@@ -76,6 +76,14 @@ impl Jobs {
         command
     }
 
+    /// `longshore` with other arguments, and the settings of its workers.
+    pub fn operator(&self, arguments: &[&str]) -> Command {
+        let mut command = longshore();
+        command.args(arguments);
+        command.envs(self.worker().get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     pub fn start(&self) -> Process {
         Process::start(self.worker())
     }
@@ -125,6 +133,13 @@ impl Jobs {
         assert_eq!(status.code(), Some(0), "{}", process.log());
         assert_eq!(self.left_on_disk(), Vec::<String>::new(), "{}", process.log());
         process.whole_log()
+    }
+
+    /// Folders of rows that are in work.
+    pub fn rows_on_disk(&self) -> Vec<String> {
+        let folders = self.left_on_disk().into_iter().filter(|path| !path.ends_with(".lock"));
+        let rows = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        rows.map(|e| e.unwrap().path().display().to_string()).collect()
     }
 
     pub fn left_on_disk(&self) -> Vec<String> {

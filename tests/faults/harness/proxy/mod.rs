@@ -264,9 +264,12 @@ impl Inner {
         let (head, body) = answered.map_err(|_| Abort)?.into_parts();
         let body = body.collect().await.map_err(|_| Abort)?.to_bytes();
         self.log.effect(number, head.status.as_u16(), &body);
-        let response = Response::from_parts(head, body);
+        let mut response = Response::from_parts(head, body);
         if !response.status().is_success() {
             return Ok(response);
+        }
+        if let Some(Fault::Large(bytes)) = fault {
+            response.headers_mut().insert("content-length", bytes.into());
         }
         let json = || serde_json::from_slice(response.body()).unwrap_or_default();
         Ok(match &fault {

@@ -22,6 +22,8 @@ pub enum Fault {
     Elsewhere(&'static str),
     /// An answer of this status that never ends. Nothing takes effect.
     Endless(u16),
+    /// The answer to a HEAD says that the object has so many bytes.
+    Large(u64),
     /// The reply's body ends after so many bytes, though more were promised.
     Truncate(usize),
     /// One byte of the reply's body is another.
@@ -63,6 +65,7 @@ impl Fault {
             Self::RefuseSaying(status, code, message) => format!("refuse {status} {code}: {message}"),
             Self::Elsewhere(region) => format!("elsewhere: {region}"),
             Self::Endless(status) => format!("endless {status}"),
+            Self::Large(bytes) => format!("large: {bytes} bytes"),
             Self::Truncate(at) => format!("truncate at {at}"),
             Self::Flip(at) => format!("flip at {at}"),
             Self::Stall(at, time) => format!("stall at {at} for {} ms", time.as_millis()),
