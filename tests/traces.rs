@@ -9,10 +9,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use common::job::job;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run_aside, worker};
 use common::stage::Stage;
-use common::{LIMIT, wait_for};
+use common::{LIMIT, unique, wait_for};
+use longshore::command::layout;
+use longshore::command::wire::{Job, Kind, Row};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -21,6 +24,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Status;
 use prost::Message;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -179,6 +183,65 @@ async fn a_picture_is_a_trace_of_its_steps_that_its_trace_header_leads_to() {
     let fields: Vec<&String> = line["span"].as_object().unwrap().keys().collect();
     assert_eq!(fields, ["message_id", "name", "receive_count", "trace", "trace_id"]);
     assert_eq!(line["span"]["message_id"], text(&process_span.attributes, "messaging.message.id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_a_trace_of_its_steps_and_the_one_that_failed_says_why() {
+    let stage = Stage::new().await;
+    let work = unique("work");
+    stage.world.s3.create_bucket().bucket(&work).send().await.unwrap();
+    let put = async |key: String, bytes: Vec<u8>| {
+        stage.world.s3.put_object().bucket(&work).key(key).body(bytes.into()).send().await.unwrap();
+    };
+    let script = "test $LONGSHORE_ROW = 1 && echo done >$OUT";
+    let script_sha256 = hex(&Sha256::digest(script));
+    let job = Job { rows: 2, script_sha256, ..job("plays", &[(Kind::Output, "OUT")]) };
+    put(layout::script("plays"), script.into()).await;
+    put(layout::job("plays"), serde_json::to_vec(&job).unwrap()).await;
+    let collector = Collector::default();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = traced(&stage, &collector.start().await);
+    command.env("LONGSHORE_JOBS", "commands").env("LONGSHORE_WORK_BUCKET", &work);
+    command.env("LONGSHORE_WORK_DIR", folder.path());
+    let _process = Process::start(command);
+    for row in [1, 2] {
+        let values = vec![format!("s3://{}/{row}", stage.output)];
+        let digest = Row::digest(&job.columns, &values);
+        stage.send(job.message(row, &digest, Some(values))).await;
+    }
+    let queue = stage.queue.rsplit('/').next().unwrap();
+    let messages = collector.wait_for(&format!("process {queue}"), 2).await;
+    let spans = collector.spans();
+    let rows: Vec<&Span> = spans.iter().filter(|s| s.name == "row").collect();
+    assert_eq!(rows.len(), 2, "{spans:?}");
+    for row in rows {
+        let number = text(&row.attributes, "longshore.row");
+        assert_eq!(text(&row.attributes, "longshore.job"), "plays");
+        assert_eq!(text(&row.attributes, "longshore.attempt"), "1");
+        let message = messages.iter().find(|m| m.span_id == row.parent_span_id).expect("its message");
+        assert_eq!(message.trace_id, row.trace_id);
+        let steps: Vec<&Span> = spans.iter().filter(|s| s.parent_span_id == row.span_id).collect();
+        for step in &steps {
+            assert_eq!(text(&step.attributes, "longshore.row"), number);
+            assert_eq!(text(&step.attributes, "longshore.job"), "plays");
+            assert!(step.start_time_unix_nano >= row.start_time_unix_nano);
+            assert!(step.end_time_unix_nano <= row.end_time_unix_nano);
+        }
+        let names: Vec<&str> = steps.iter().map(|s| s.name.as_str()).collect();
+        let failed: Vec<&str> = steps.iter().copied().chain([row]).filter_map(why).collect();
+        if number == "1" {
+            assert_eq!((names, failed), (vec!["fetch", "run", "upload"], vec![]));
+        } else {
+            assert_eq!((names, failed), (vec!["fetch", "run"], vec!["exit code 1"; 2]));
+            assert_eq!(text(&row.attributes, "error.type"), "command-failed");
+        }
+    }
+}
+
+/// What a span says of its failure.
+fn why(span: &Span) -> Option<&str> {
+    let status = span.status.as_ref().filter(|status| status.code() == Status::Error)?;
+    Some(&status.message)
 }
 
 #[tokio::test(flavor = "multi_thread")]

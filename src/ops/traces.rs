@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! message (in the trace of its AWSTraceHeader) ─▶ record ─▶ download, render, an upload for each rendition
+//!                                              ─▶ row ─▶ fetch, run, upload
 //! ```
 //!
 //! Spans are made with `tracing`, under a target of their own that no log line shows: without a collector they
@@ -9,6 +10,7 @@
 
 mod collector;
 
+use crate::command::wire::Ticket;
 use crate::error::{Failure, Printable};
 use crate::event::Created;
 use crate::job::Outcome;
@@ -232,6 +234,32 @@ pub fn upload(rendition: &str, output: &Location) -> Span {
         longshore.rendition = rendition,
         aws.s3.bucket = output.bucket,
         aws.s3.key = output.key,
+        "error.type" = Empty,
+        otel.status_description = Empty,
+    )
+}
+
+/// A span of an attempt of a row.
+pub fn row(ticket: &Ticket, attempt: u32) -> Span {
+    info_span!(
+        target: TARGET,
+        "row",
+        longshore.job = ticket.job,
+        longshore.row = ticket.row as i64,
+        longshore.attempt = i64::from(attempt),
+        "error.type" = Empty,
+        otel.status_description = Empty,
+    )
+}
+
+/// A span of a step of a row.
+pub fn step(name: &str, ticket: &Ticket) -> Span {
+    info_span!(
+        target: TARGET,
+        "step",
+        otel.name = name,
+        longshore.job = ticket.job,
+        longshore.row = ticket.row as i64,
         "error.type" = Empty,
         otel.status_description = Empty,
     )

@@ -1,6 +1,8 @@
 //! How a row can end, and what keeps an attempt from its end.
 
 use crate::error::{Barrier, Error, Reason, Rejection};
+use crate::ops::traces;
+use tracing::{Instrument, Span};
 
 /// How a message that stands for a row ended.
 #[derive(Debug)]
@@ -59,6 +61,27 @@ impl Trouble {
             Self::Stopped => "the worker leaves".to_owned(),
             Self::Lost => "the message is not ours any more".to_owned(),
         }
+    }
+
+    /// Runs a step of an attempt in its span, which says why if it fails.
+    pub async fn traced<T>(span: Span, step: impl Future<Output = Result<T, Self>>) -> Result<T, Self> {
+        let result = step.instrument(span.clone()).await;
+        if let Err(trouble) = &result {
+            trouble.tell(&span);
+        }
+        result
+    }
+
+    fn tell(&self, span: &Span) {
+        let slug = match self {
+            Self::Failed { rejection, .. } => rejection.reason.slug(),
+            Self::Later(_) => "retry",
+            Self::Blocked(barrier, _) => barrier.slug(),
+            Self::Lost => "lost",
+            // As of a picture: nothing went wrong.
+            Self::Gone(_) | Self::Stopped => return,
+        };
+        traces::failed(span, slug, self.detail());
     }
 
     pub fn never(reason: Reason, detail: impl Into<String>) -> Self {

@@ -22,7 +22,7 @@ use super::wire::{Record, Started, Ticket, now};
 use crate::aws::Clients;
 use crate::config::Config;
 use crate::error::{Error, Printable, Reason, Rejection};
-use crate::ops::{Metrics, Phase, Shutdown};
+use crate::ops::{Metrics, Phase, Shutdown, traces};
 use crate::store::Store;
 use cgroup::{Cgroup, Cgroups};
 use child::{Children, Script};
@@ -313,23 +313,28 @@ impl Commands {
         used: &mut Used,
     ) -> Result<(), Trouble> {
         let span = info_span!("row", job = ticket.job, row = ticket.row, attempt = start.attempt);
-        async {
+        let attempt = async {
             info!("row {} of {} begins, attempt {}", ticket.row, ticket.job, start.attempt);
             let no_folder = |e| Trouble::Later(Error::new(format!("cannot make a folder for the row: {e}")));
             let folder = self.folders.row().map_err(no_folder)?;
             let began = Instant::now();
+            let prepare = self.prepare(ticket, start, &folder, used);
             let (plan, masked) = tokio::select! {
                 biased;
                 () = self.leaving() => return Err(Trouble::Stopped),
                 () = &mut *lost => return Err(Trouble::Lost),
-                prepared = self.prepare(ticket, start, &folder, used) => prepared?,
+                prepared = Trouble::traced(traces::step("fetch", ticket), prepare) => prepared?,
             };
             self.metrics.command("fetch", began.elapsed());
             let began = Instant::now();
-            let ran = self.run_script(ticket, start, &plan, masked, &folder, give_up, lost, used).await;
+            let run = self.run_script(ticket, start, &plan, masked, &folder, give_up, lost, used);
+            let ran = Trouble::traced(traces::step("run", ticket), run).await;
             self.metrics.command("run", began.elapsed());
             let ended = match ran {
-                Ok(()) => self.store_outputs(start, &plan, &folder, lost).await,
+                Ok(()) => {
+                    let store = self.store_outputs(start, &plan, &folder, lost);
+                    Trouble::traced(traces::step("upload", ticket), store).await
+                }
                 Err(trouble) => Err(trouble),
             };
             if matches!(ended, Err(Trouble::Failed { .. })) && start.known.job.keep_failed {
@@ -341,9 +346,8 @@ impl Commands {
                 Ok(())
             })
             .await
-        }
-        .instrument(span)
-        .await
+        };
+        Trouble::traced(traces::row(ticket, start.attempt), attempt.instrument(span)).await
     }
 
     /// Everything that the script finds when it begins.
