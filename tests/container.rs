@@ -250,3 +250,47 @@ fn the_image_for_ones_own_commands_has_a_shell_and_is_not_root() {
     let output = docker(&["run", "--rm", &image]);
     assert_eq!(output.status.code(), Some(2), "no setting is given");
 }
+
+/// An image that a test has made; removed when dropped.
+struct Image(&'static str);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        docker(&["rmi", "--force", self.0]);
+    }
+}
+
+const README: &str = include_str!("../README.md");
+
+/// The README's own lines, on the image under test.
+#[test]
+fn an_image_with_a_tool_is_made_and_tried_as_the_readme_says() {
+    let base = std::env::var("LONGSHORE_TEST_SHELL_IMAGE").unwrap_or_default();
+    if base.is_empty() {
+        println!("NOT RUN here: no image with a shell was named");
+        return;
+    }
+    let (_, rest) = README.split_once("```Dockerfile\n").unwrap();
+    let (dockerfile, rest) = rest.split_once("```").unwrap();
+    let commands = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    assert!(dockerfile.contains("FROM longshore:shell\n"), "{dockerfile}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), dockerfile.replace("longshore:shell", &base)).unwrap();
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    std::os::unix::fs::symlink(examples, folder.path().join("examples")).unwrap();
+
+    let image = Image("longshore-wordcount");
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", commands]).current_dir(folder.path());
+    // The builder that every engine has, with no plugin.
+    let output = shell.env("DOCKER_BUILDKIT", "0").output().unwrap();
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}{errors}");
+    assert!(
+        told.contains("counting the words of Lamp") && told.contains(" different words"),
+        "{told}{errors}"
+    );
+    assert_eq!(said(&["run", "--rm", "--entrypoint", "id", image.0, "-u"]), "10001");
+    let entrypoint = said(&["image", "inspect", "--format", "{{json .Config.Entrypoint}}", image.0]);
+    assert_eq!(entrypoint, r#"["longshore","work"]"#);
+}
