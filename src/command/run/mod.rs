@@ -317,37 +317,50 @@ impl Commands {
             info!("row {} of {} begins, attempt {}", ticket.row, ticket.job, start.attempt);
             let no_folder = |e| Trouble::Later(Error::new(format!("cannot make a folder for the row: {e}")));
             let folder = self.folders.row().map_err(no_folder)?;
-            let began = Instant::now();
-            let prepare = self.prepare(ticket, start, &folder, used);
-            let (plan, masked) = tokio::select! {
-                biased;
-                () = self.leaving() => return Err(Trouble::Stopped),
-                () = &mut *lost => return Err(Trouble::Lost),
-                prepared = Trouble::traced(traces::step("fetch", ticket), prepare) => prepared?,
-            };
-            self.metrics.command("fetch", began.elapsed());
-            let began = Instant::now();
-            let run = self.run_script(ticket, start, &plan, masked, &folder, give_up, lost, used);
-            let ran = Trouble::traced(traces::step("run", ticket), run).await;
-            self.metrics.command("run", began.elapsed());
-            let ended = match ran {
-                Ok(()) => {
-                    let store = self.store_outputs(start, &plan, &folder, lost);
-                    Trouble::traced(traces::step("upload", ticket), store).await
-                }
-                Err(trouble) => Err(trouble),
-            };
-            if matches!(ended, Err(Trouble::Failed { .. })) && start.known.job.keep_failed {
-                self.keep_failed(ticket, start, &plan, &folder, lost).await;
-            }
-            used.bytes_out = ended?;
-            apart(move || {
+            let ended = self.attempt_in(&folder, ticket, start, give_up, lost, used).await;
+            let removed = apart(move || {
                 drop(folder);
                 Ok(())
-            })
-            .await
+            });
+            ended.and(removed.await)
         };
         Trouble::traced(traces::row(ticket, start.attempt), attempt.instrument(span)).await
+    }
+
+    async fn attempt_in(
+        &self,
+        folder: &Folder,
+        ticket: &Ticket,
+        start: &Start,
+        give_up: Instant,
+        lost: &mut Lost<'_>,
+        used: &mut Used,
+    ) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let prepare = self.prepare(ticket, start, folder, used);
+        let (plan, masked) = tokio::select! {
+            biased;
+            () = self.leaving() => return Err(Trouble::Stopped),
+            () = &mut *lost => return Err(Trouble::Lost),
+            prepared = Trouble::traced(traces::step("fetch", ticket), prepare) => prepared?,
+        };
+        self.metrics.command("fetch", began.elapsed());
+        let began = Instant::now();
+        let run = self.run_script(ticket, start, &plan, masked, folder, give_up, lost, used);
+        let ran = Trouble::traced(traces::step("run", ticket), run).await;
+        self.metrics.command("run", began.elapsed());
+        let ended = match ran {
+            Ok(()) => {
+                let store = self.store_outputs(start, &plan, folder, lost);
+                Trouble::traced(traces::step("upload", ticket), store).await
+            }
+            Err(trouble) => Err(trouble),
+        };
+        if matches!(ended, Err(Trouble::Failed { .. })) && start.known.job.keep_failed {
+            self.keep_failed(ticket, start, &plan, folder, lost).await;
+        }
+        used.bytes_out = ended?;
+        Ok(())
     }
 
     /// Everything that the script finds when it begins.
