@@ -20,6 +20,8 @@ use longshore::job::{Made, Outcome, Output};
 use longshore::ops::Metrics;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -74,14 +76,14 @@ impl Watched {
         std::fs::read_to_string(format!("/proc/{}/{name}", self.pid)).expect("Linux has /proc")
     }
 
-    /// User and system time of all threads, by the scheduler's own count: ticks are too coarse.
-    fn cpu(&self) -> Duration {
+    /// User and system time of its threads, by the scheduler's own count: ticks are too coarse.
+    fn cpu(&self) -> Spent {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("Linux has /proc");
         let ran = threads.flatten().filter_map(|thread| {
             let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
+            Some((thread.file_name(), text.split(' ').next()?.parse().ok()?))
         });
-        Duration::from_nanos(ran.sum())
+        Spent(ran.collect())
     }
 
     fn rss_mb(&self) -> f64 {
@@ -94,6 +96,17 @@ impl Watched {
         stage.wait_until_empty().await;
         self.process.signal("TERM");
         assert!(self.process.wait(LIMIT).success());
+    }
+}
+
+/// Nanoseconds of each thread.
+struct Spent(HashMap<OsString, u64>);
+
+impl Spent {
+    /// Of the threads that are left: what others took before they ended is told nowhere.
+    fn since(&self, before: &Self) -> Duration {
+        let more = self.0.iter().map(|(thread, now)| now.saturating_sub(*before.0.get(thread).unwrap_or(&0)));
+        Duration::from_nanos(more.sum())
     }
 }
 
@@ -129,7 +142,7 @@ async fn scrape() -> Vec<Row> {
         assert_eq!(client::get(&worker.address, "/metrics").status, 200);
         times.push(began.elapsed());
     }
-    let (cpu, took) = ((worker.cpu() - before) / SCRAPES, median(times));
+    let (cpu, took) = (worker.cpu().since(&before) / SCRAPES, median(times));
     worker.finish(&stage).await;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let most = Duration::from_millis(5);
@@ -198,7 +211,7 @@ async fn cpu_a_picture(stage: &Stage, count: usize, log: &str, bytes: impl Fn(us
     let before = worker.cpu();
     upload(stage, count, bytes).await;
     stage.wait_until_empty().await;
-    let cpu = worker.cpu() - before;
+    let cpu = worker.cpu().since(&before);
     worker.finish(stage).await;
     cpu / u32::try_from(count).unwrap()
 }
@@ -275,7 +288,7 @@ async fn idle(time: Duration) -> Vec<Row> {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let (before, began) = (worker.cpu(), Instant::now());
         tokio::time::sleep(time).await;
-        let part = 100.0 * (worker.cpu() - before).as_secs_f64() / began.elapsed().as_secs_f64();
+        let part = 100.0 * worker.cpu().since(&before).as_secs_f64() / began.elapsed().as_secs_f64();
         let rss = worker.rss_mb();
         worker.finish(&stage).await;
         rows.push(Row {
