@@ -2,10 +2,13 @@
 //! reads all values together, so that all mistakes are reported at once.
 
 mod backfill;
+#[cfg(feature = "status")]
 mod completions;
 mod config;
+#[cfg(any(feature = "status", feature = "submit"))]
 mod confirm;
 mod connect;
+#[cfg(feature = "status")]
 mod dlq;
 mod healthcheck;
 mod http;
@@ -13,6 +16,7 @@ mod http;
 mod jobs;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "status")]
 mod man;
 mod render;
 mod settings;
@@ -87,13 +91,16 @@ pub enum Command {
     Delete(jobs::delete::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
     #[command(after_help = EXIT_CODES)]
+    #[cfg(feature = "status")]
     Dlq(dlq::Args),
     /// Looks at the configuration of this environment.
     #[command(after_help = EXIT_CODES)]
     Config(config::Args),
     /// Prints a completion script for a shell.
+    #[cfg(feature = "status")]
     Completions(completions::Args),
     /// Writes the manual pages into a folder.
+    #[cfg(feature = "status")]
     Man(man::Args),
 }
 
@@ -128,9 +135,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Cancel(args) => jobs::cancel::run(&args),
         #[cfg(feature = "submit")]
         Command::Delete(args) => jobs::delete::run(&args),
+        #[cfg(feature = "status")]
         Command::Dlq(args) => dlq::run(&args),
         Command::Config(args) => config::run(&args),
+        #[cfg(feature = "status")]
         Command::Completions(args) => completions::run(&args),
+        #[cfg(feature = "status")]
         Command::Man(args) => man::run(&args),
     };
     ExitCode::from(code)
