@@ -7,6 +7,7 @@ mod completions;
 mod config;
 #[cfg(any(feature = "status", feature = "submit"))]
 mod confirm;
+#[cfg(any(feature = "status", feature = "submit"))]
 mod connect;
 #[cfg(feature = "status")]
 mod dlq;
@@ -33,6 +34,7 @@ pub use work::build as build_worker;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
+#[cfg(any(feature = "status", feature = "submit"))]
 use std::time::Duration;
 
 /// Turns pictures uploaded to S3 into renditions, through a queue, and never loses one.
@@ -153,6 +155,7 @@ fn failed(why: impl fmt::Display) -> u8 {
 }
 
 /// In the largest unit that makes a whole number, rounded down.
+#[cfg(any(feature = "status", feature = "submit"))]
 fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
