@@ -6,15 +6,16 @@
 //! `consumed = deleted + dead_lettered + retried + released + ownership_lost + in_flight` holds in
 //! every answer.
 
+mod exposition;
+
 use super::emf::Emf;
 use super::history::rank;
 use crate::error::Barrier;
 use crate::job::Outcome;
 use crate::queue::Counts;
-use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use exposition::Exposition;
+use metrics::{Key, Label, SharedString};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -22,9 +23,7 @@ use tokio::runtime::Handle;
 /// Cheap to clone; every clone counts into the same figures.
 #[derive(Clone)]
 pub struct Metrics {
-    recorder: Arc<PrometheusRecorder>,
-    handle: PrometheusHandle,
-    samples: Arc<AtomicU64>,
+    exposition: Arc<Exposition>,
     rendering: Arc<Mutex<()>>,
     /// When the last messages ended, and the time that they took.
     recent: Arc<Mutex<VecDeque<(Instant, Duration)>>>,
@@ -37,16 +36,13 @@ pub struct Metrics {
 const SYSTEM: &str = "aws_sqs";
 /// Its `messaging.operation.name` for what the worker does with a message.
 const PROCESS: &str = "process";
-/// Samples wait one by one until they are put into their buckets: often enough, even if nobody ever asks.
-const SAMPLES_BETWEEN_UPKEEPS: u64 = 1024;
-
-const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 /// Seconds: pictures take tens of milliseconds, large ones seconds.
 const TIMES: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
-
 /// Seconds: scripts take a second or hours.
 const LONG_TIMES: [f64; 12] =
     [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4.0 * 3600.0, 12.0 * 3600.0];
+/// Bytes: thumbnails have thousands, sources millions.
+const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
 
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
 const PROCESS_SECONDS: &str = "messaging_process_duration_seconds";
@@ -62,9 +58,15 @@ const QUEUE_LAG_SECONDS: &str = "longshore_queue_lag_seconds";
 const DRAIN_SECONDS: &str = "longshore_drain_seconds";
 const SOURCE_BYTES: &str = "longshore_source_bytes";
 const RENDITION_BYTES: &str = "longshore_rendition_bytes";
-/// Bytes: thumbnails have thousands, sources millions.
-const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
+const RECENT_SECONDS: &str = "longshore_recent_duration_seconds";
+const RECENT_RATE: &str = "longshore_recent_messages_per_second";
 
+const RECENT_WITHIN: Duration = Duration::from_secs(300);
+const RATE_WITHIN: Duration = Duration::from_secs(60);
+/// More than these are enough to know the median of.
+const MOST_RECENT: usize = 4096;
+
+/// Name, help.
 const HISTOGRAMS: [(&str, &str); 8] = [
     (PROCESS_SECONDS, "From the receipt of a message to the decision what becomes of it."),
     (OPERATION_SECONDS, "Calls of SQS, long polls included, by operation."),
@@ -76,16 +78,13 @@ const HISTOGRAMS: [(&str, &str); 8] = [
     (RENDITION_BYTES, "Bytes of the renditions."),
 ];
 
-const RECENT_SECONDS: &str = "longshore_recent_duration_seconds";
-const RECENT: &str = "Median and p99 of the time that messages took in the last five minutes.";
-const RECENT_WITHIN: Duration = Duration::from_secs(300);
-const RECENT_RATE: &str = "longshore_recent_messages_per_second";
-const RATE: &str = "Messages that came to an end a second, in the last minute.";
-const RATE_WITHIN: Duration = Duration::from_secs(60);
-/// More than these are enough to know the median of.
-const MOST_RECENT: usize = 4096;
+const GAUGES: [(&str, &str); 4] = [
+    (IN_FLIGHT, "Messages in our hands now."),
+    (TASKS, "Tasks of the asynchronous runtime that are alive."),
+    (RECENT_SECONDS, "Median and p99 of the time that messages took in the last five minutes."),
+    (RECENT_RATE, "Messages that came to an end a second, in the last minute."),
+];
 
-/// Name, help.
 const COUNTERS: [(&str, &str); 9] = [
     (CONSUMED, "Messages received, redeliveries while the job runs not counted."),
     ("longshore_messages_deleted_total", "Messages deleted after all their work was done."),
@@ -103,42 +102,27 @@ const COUNTERS: [(&str, &str); 9] = [
 
 impl Default for Metrics {
     fn default() -> Self {
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &TIMES)
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &SIZES))
-            .and_then(|builder| {
-                builder.set_buckets_for_metric(Matcher::Full(COMMAND_SECONDS.into()), &LONG_TIMES)
-            })
-            .expect("the buckets are not empty");
-        let recorder = builder.build_recorder();
-        for (name, help) in COUNTERS {
-            recorder.describe_counter(name.into(), Some(Unit::Count), help.into());
-        }
-        recorder.describe_gauge(IN_FLIGHT.into(), None, "Messages in our hands now.".into());
-        recorder.describe_gauge(
-            TASKS.into(),
-            None,
-            "Tasks of the asynchronous runtime that are alive.".into(),
-        );
-        recorder.describe_gauge(RECENT_SECONDS.into(), None, RECENT.into());
-        recorder.describe_gauge(RECENT_RATE.into(), None, RATE.into());
-        for (name, help) in HISTOGRAMS {
-            recorder.describe_histogram(name.into(), None, help.into());
-        }
+        let exposition = Exposition::new(bounds, [&COUNTERS[..], &GAUGES, &HISTOGRAMS].concat());
         // From 0 on, so that the first is an increase.
         for barrier in Barrier::ALL {
-            let labels = [("outcome", "blocked"), ("reason", barrier.slug())];
-            recorder.register_counter(&key(RECORDS, &labels), &METADATA).absolute(0);
+            exposition.add(&key(RECORDS, &[("outcome", "blocked"), ("reason", barrier.slug())]), 0);
         }
         Self {
-            handle: recorder.handle(),
-            recorder: Arc::new(recorder),
-            samples: Arc::default(),
+            exposition: Arc::new(exposition),
             rendering: Arc::default(),
             recent: Arc::default(),
             started: Instant::now(),
             emf: None,
         }
+    }
+}
+
+/// Of the buckets of a histogram.
+fn bounds(name: &str) -> &'static [f64] {
+    match name {
+        COMMAND_SECONDS => &LONG_TIMES,
+        SOURCE_BYTES | RENDITION_BYTES => &SIZES,
+        _ => &TIMES,
     }
 }
 
@@ -240,7 +224,7 @@ impl Metrics {
     }
 
     fn add(&self, name: &'static str, labels: Labels, more: u64) {
-        self.recorder.register_counter(&key(name, labels), &METADATA).increment(more);
+        self.exposition.add(&key(name, labels), more);
         if let Some(emf) = &self.emf {
             emf.0.add(name, labels, more as f64);
         }
@@ -251,14 +235,9 @@ impl Metrics {
     }
 
     fn sample(&self, name: &'static str, labels: Labels, value: f64) {
-        self.recorder.register_histogram(&key(name, labels), &METADATA).record(value);
+        self.exposition.sample(&key(name, labels), value);
         if let Some(emf) = &self.emf {
             emf.0.sample(name, labels, value);
-        }
-        if self.samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_BETWEEN_UPKEEPS
-            == SAMPLES_BETWEEN_UPKEEPS - 1
-        {
-            self.handle.run_upkeep();
         }
     }
 
@@ -284,16 +263,14 @@ impl Metrics {
         let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         let (counts, in_flight) = snapshot();
         for (name, labels, total) in totals(&counts) {
-            self.recorder.register_counter(&key(name, &labels), &METADATA).absolute(total);
+            self.exposition.raise(&key(name, &labels), total);
         }
-        let gauge = self.recorder.register_gauge(&key(IN_FLIGHT, &[]), &METADATA);
-        gauge.set(in_flight as f64);
+        self.exposition.set(&key(IN_FLIGHT, &[]), in_flight as f64);
         if let Some(tasks) = tasks() {
-            self.recorder.register_gauge(&key(TASKS, &[]), &METADATA).set(tasks);
+            self.exposition.set(&key(TASKS, &[]), tasks);
         }
         self.tell_recent();
-        // Samples that wait are put into their buckets by it.
-        self.handle.render()
+        self.exposition.text()
     }
 
     fn tell_recent(&self) {
@@ -304,12 +281,12 @@ impl Metrics {
         let mut times: Vec<Duration> = recent.iter().map(|(_, time)| *time).collect();
         let rate = rate(&recent, self.started.elapsed());
         drop(recent);
-        self.recorder.register_gauge(&key(RECENT_RATE, &[]), &METADATA).set(rate);
+        self.exposition.set(&key(RECENT_RATE, &[]), rate);
         times.sort_unstable();
         for (name, q) in [("0.5", 0.5), ("0.99", 0.99)] {
-            let gauge = self.recorder.register_gauge(&key(RECENT_SECONDS, &[("quantile", name)]), &METADATA);
             // Of nothing there is no median.
-            gauge.set(rank(&times, q).map_or(f64::NAN, |time| time.as_secs_f64()));
+            let time = rank(&times, q).map_or(f64::NAN, |time| time.as_secs_f64());
+            self.exposition.set(&key(RECENT_SECONDS, &[("quantile", name)]), time);
         }
     }
 }
@@ -380,7 +357,8 @@ mod tests {
         let histograms = HISTOGRAMS.iter().map(|(name, _)| *name);
         let known = counters
             .chain(histograms)
-            .chain([IN_FLIGHT, TASKS, RECENT_SECONDS, RECENT_RATE, DRAIN_SECONDS])
+            .chain(GAUGES.iter().map(|(name, _)| *name))
+            .chain([DRAIN_SECONDS])
             .collect();
         assert_eq!(told, known);
     }
