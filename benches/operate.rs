@@ -1,5 +1,6 @@
-//! What telling costs: `cargo bench --bench operate [-- scrape telling idle seconds=60]`
+//! What telling costs: `cargo bench --bench operate [-- scrape telling idle seconds=60 program=PATH]`
 //!
+//! `program`: what is to be measured instead of the release build, as it was taken out of the image, say.
 //! The real program on the embedded servers, and the CPU time of its threads as the kernel counts it: a scrape of
 //! `/metrics`, metrics and log lines of a picture, and a worker that has nothing to do.
 //! The photographs are those in the folder that `LONGSHORE_TEST_PHOTOS` names, else in `../shared/photos`, else one
@@ -23,6 +24,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[tokio::main]
@@ -62,7 +64,7 @@ struct Watched {
 
 impl Watched {
     fn start(stage: &Stage, settings: &[(&str, &str)]) -> Self {
-        let mut command = worker(stage);
+        let mut command = of_the_program(worker(stage));
         command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0").env("LONGSHORE_LOG_FORMAT", "json");
         // Only this line of its log is of use here.
         command.env("LONGSHORE_LOG", "info").envs(settings.iter().copied());
@@ -108,6 +110,22 @@ impl Spent {
         let more = self.0.iter().map(|(thread, now)| now.saturating_sub(*before.0.get(thread).unwrap_or(&0)));
         Duration::from_nanos(more.sum())
     }
+}
+
+/// The same command, but of the program that is to be measured.
+fn of_the_program(command: Command) -> Command {
+    let Some(program) = std::env::args().find_map(|a| Some(a.strip_prefix("program=")?.to_owned())) else {
+        return command;
+    };
+    let mut other = Command::new(program);
+    other.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
 }
 
 async fn upload(stage: &Stage, count: usize, bytes: impl Fn(usize) -> Vec<u8>) {
@@ -275,13 +293,14 @@ fn photos() -> Vec<Vec<u8>> {
     if read.is_empty() { vec![jpeg(&picture(4000, 3000))] } else { read }
 }
 
-/// A worker that was just started, and one that has worked: with the settings of a service, but none to look on.
+/// A worker that was just started, and one that has worked: with the settings of a service, but none to look on, and as
+/// the image sets glibc's allocator.
 async fn idle(time: Duration) -> Vec<Row> {
     let mut rows = Vec::new();
     let photos = photos();
     for (when, pictures) in [("just started", 0), ("after 40 pictures", 40)] {
         let stage = Stage::new().await;
-        let worker = Watched::start(&stage, &[]);
+        let worker = Watched::start(&stage, &[("MALLOC_TRIM_THRESHOLD_", "131072")]);
         upload(&stage, pictures, |n| photos[n % photos.len()].clone()).await;
         stage.wait_until_empty().await;
         // Connections and threads that are not needed any more go after a while.

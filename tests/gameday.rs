@@ -342,6 +342,12 @@ async fn a_stuck_worker() {
     day.scenario.finish().await;
 }
 
+/// The number that follows a name at the beginning of a line.
+fn number_after(text: &str, name: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split([' ', ',']).next()?.parse().ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_that_grows() {
     let day = Day::new("4.").await;
@@ -350,9 +356,18 @@ async fn a_backlog_that_grows() {
     day.scenario.upload_many("b", 30).await;
     day.worker.started().await;
     day.is_seen().await;
-    let before = day.scenario.depth().await.0;
+    // Wherever it is looked at, it grows.
+    let lag = "longshore_queue_lag_seconds_sum ";
+    let places = [("page", "Backlog "), ("status", "queue      uploads: "), ("metrics", lag)];
+    let mut before = Vec::new();
+    for (place, name) in places {
+        before.push(number_after(&day.look(place).await, name).unwrap());
+    }
     day.scenario.upload_many("c", 30).await;
-    assert!(day.scenario.depth().await.0 > before, "it grows");
+    for ((place, name), before) in places.into_iter().zip(before) {
+        let more = async || number_after(&day.look(place).await, name).filter(|now| *now > before + 2.0);
+        eventually("growth", PATIENCE, async || more().await.map(|_| ())).await;
+    }
     assert!(!day.log().contains("WARN") && !day.log().contains("ERROR"), "nothing is amiss:\n{}", day.log());
 
     // More tasks.

@@ -12,7 +12,7 @@ mod letters;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore, run_aside, worker};
+use common::process::{Process, longshore, run_aside, signal, worker};
 use common::stage::Stage;
 use common::terminal::Terminal;
 use common::{LIMIT, wait_for};
@@ -23,7 +23,8 @@ use harness::{Fault, Operation, on};
 use longshore::job::Outcome;
 use longshore::local::s3;
 use serde_json::{Value, json};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn operator(stage: &Stage, arguments: &[&str]) -> Command {
@@ -36,7 +37,7 @@ fn operator(stage: &Stage, arguments: &[&str]) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
         .env("LONGSHORE_QUEUE_URL", &stage.queue)
         .env("LONGSHORE_OUTPUT_BUCKET", &stage.output)
-        .stdin(std::process::Stdio::null());
+        .stdin(Stdio::null());
     command
 }
 
@@ -128,7 +129,7 @@ async fn letters_are_dropped_only_after_a_yes() {
     assert_eq!(code, Some(0));
     assert_eq!(
         json_lines(&text)[0],
-        json!({"seen": 14, "done": 12, "failed": 0, "interrupted": false, "status": "COMPLETED", "why": null})
+        json!({"seen": 14, "done": 12, "failed": 0, "interrupted": false, "hidden": 0, "status": "COMPLETED", "why": null})
     );
     assert_eq!(stage.depth(&stage.dlq).await, (2, 0));
 }
@@ -136,18 +137,95 @@ async fn letters_are_dropped_only_after_a_yes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_asked_may_say_no() {
     let stage = graveyard().await;
-    for (answer, code, left) in [("n\n", 1, 14), ("\n", 1, 14), ("yes\n", 0, 2)] {
+    // Nothing: somebody interrupts it instead.
+    for (answer, code, left) in [("n\n", 1, 14), ("\n", 1, 14), ("", 1, 14), ("yes\n", 0, 2)] {
         let mut terminal = Terminal::new(24, 80);
         let mut command = operator(&stage, &["dlq", "drop", "--reason", "truncated"]);
         command.stdin(terminal.stdio()).stderr(terminal.stdio());
         let asked = tokio::task::spawn_blocking(move || {
-            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-            terminal.wait_for(|text| text.contains("[y/N]"), LIMIT);
-            terminal.write(answer);
+            let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+            terminal.wait_for(|text| text.contains("Delete 12 of 14") && text.contains("[y/N]"), LIMIT);
+            match answer {
+                "" => signal(child.id(), "INT"),
+                answer => terminal.write(answer),
+            }
             child.wait().unwrap().code()
         });
         assert_eq!(asked.await.unwrap(), Some(code), "{answer:?}");
         assert_eq!(stage.depth(&stage.dlq).await, (left, 0), "{answer:?}");
+    }
+}
+
+/// As `| head -1` does: takes a line and leaves.
+async fn first_line_of(mut command: Command) -> (String, Option<i32>, String) {
+    let first = move || {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        drop(stdout);
+        let ended = child.wait_with_output().unwrap();
+        (line, ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    tokio::task::spawn_blocking(first).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_is_no_panic_and_hides_no_letter() {
+    let stage = graveyard().await;
+    for n in 0..40 {
+        stage.upload(&format!("{n}.jpg"), b"not looked at".to_vec()).await;
+        bury(&stage, &format!("{}.jpg", "long".repeat(250)), Some("truncated")).await;
+    }
+    let backfill = ["backfill", "--bucket", &stage.input, "--dry-run", "--json"];
+    for arguments in [
+        &["dlq", "show", "--json", "--limit", "100"][..],
+        &["dlq", "list"],
+        &backfill,
+        &["completions", "bash"],
+    ] {
+        let (line, code, errors) = first_line_of(operator(&stage, arguments)).await;
+        assert!(!line.is_empty(), "{arguments:?}: {errors}");
+        // Few lines may all be written before their reader is gone.
+        assert!(matches!(code, Some(0 | 1)), "{arguments:?}: {code:?} {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        assert_eq!(stage.depth(&stage.dlq).await, (54, 0), "{arguments:?}: all visible");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_is_told_and_is_no_success() {
+    let stage = graveyard().await;
+    for arguments in [&["dlq", "list"][..], &["dlq", "show"], &["completions", "bash"]] {
+        let mut command = operator(&stage, arguments);
+        command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let ended = tokio::task::spawn_blocking(move || command.stderr(Stdio::piped()).spawn()).await;
+        let ended = tokio::task::spawn_blocking(|| ended.unwrap().unwrap().wait_with_output());
+        let ended = ended.await.unwrap().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert_eq!(errors.matches("cannot write to standard output").count(), 1, "{arguments:?}: {errors}");
+        assert_eq!(stage.depth(&stage.dlq).await, (14, 0), "{arguments:?}: all visible");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_somebody_hides_are_not_told_to_be_none() {
+    let stage = Stage::new().await;
+    for n in 0..5 {
+        bury(&stage, &format!("{n}.jpg"), Some("truncated")).await;
+    }
+    let hide = stage.world.sqs.receive_message().queue_url(&stage.dlq).max_number_of_messages(10);
+    let hidden = hide.visibility_timeout(600).send().await.unwrap().messages().len();
+    assert_eq!(hidden, 5);
+    let (code, text, errors) = told(&stage, &["dlq", "list"]).await;
+    assert_eq!((code, text.trim()), (Some(1), "no dead letters to be seen"), "{errors}");
+    assert!(errors.contains("5 more are hidden now"), "{errors}");
+    bury(&stage, "new.jpg", Some("truncated")).await;
+    for arguments in [&["dlq", "redrive", "--reason", "t*", "--dry-run"][..], &["dlq", "drop", "--yes"]] {
+        let (code, text, errors) = told(&stage, &[arguments, &["--json"]].concat()).await;
+        assert_eq!((code, &json_lines(&text)[0]["hidden"]), (Some(1), &json!(5)), "{errors}");
+        assert!(errors.contains("5 more are hidden now"), "{errors}");
     }
 }
 
@@ -179,7 +257,7 @@ async fn backfill_queues_what_has_no_rendition_or_an_outdated_one_and_nothing_tw
     let only_a = [&backfill[..], &["--prefix", "a/"]].concat();
     let (code, text, errors) = told(&stage, &[&only_a[..], &["--dry-run"]].concat()).await;
     assert_eq!(code, Some(0), "{errors}");
-    assert_eq!(text.trim(), "45 pictures looked at; 45 without a rendition and 0 outdated would be queued");
+    assert_eq!(text.trim(), "45 pictures looked at: 45 without a rendition, 0 outdated; 45 would be queued");
     assert_eq!(stage.depth(&stage.queue).await, (0, 0));
 
     // In two parts, as after an interruption.

@@ -1,6 +1,6 @@
 //! `longshore completions`: a completion script on standard output.
 
-use super::{Cli, OK};
+use super::{Cli, OK, out};
 use clap::CommandFactory;
 
 #[derive(Debug, clap::Args)]
@@ -11,6 +11,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> u8 {
-    clap_complete::generate(args.shell, &mut Cli::command(), "longshore", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "longshore", &mut script);
+    out::write(&script);
     OK
 }

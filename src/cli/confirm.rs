@@ -1,13 +1,14 @@
 //! Asks before something is destroyed.
 
 use std::io::{BufRead, IsTerminal, Write};
+use tokio::sync::oneshot;
 
-/// True if the person says yes, or has said so by `--yes`.
+/// True if the person says yes, or has said so by `--yes`; false if not, or if `left` ends first.
 ///
 /// # Errors
 ///
 /// Nobody is there to be asked.
-pub fn confirmed(question: &str, yes: bool) -> Result<bool, String> {
+pub async fn confirmed(question: &str, yes: bool, left: impl Future<Output = ()>) -> Result<bool, String> {
     if yes {
         return Ok(true);
     }
@@ -15,8 +16,23 @@ pub fn confirmed(question: &str, yes: bool) -> Result<bool, String> {
         return Err(format!("{question} Pass --yes to say so: there is no terminal to ask at"));
     }
     eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    let asked = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    asked.map_err(|e| format!("cannot ask: {e}"))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    // A thread of its own: nothing wakes it up but a line, and a runtime would wait for it at its end.
+    let (say, answer) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let asked = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+        // Nobody listens any more.
+        let _ = say.send(asked.map(|_| answer));
+    });
+    tokio::select! {
+        answer = answer => match answer.map_err(|e| e.to_string()) {
+            Ok(Ok(answer)) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
+            Ok(Err(why)) => Err(format!("cannot ask: {why}")),
+            Err(why) => Err(format!("cannot ask: {why}")),
+        },
+        () = left => {
+            eprintln!();
+            Ok(false)
+        }
+    }
 }

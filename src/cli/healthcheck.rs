@@ -1,6 +1,7 @@
 //! `longshore healthcheck`: what the container's health check runs; needs no shell and no curl.
 
 use super::{FAILED, OK, http, misconfigured};
+use crate::cli::out::out;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ pub fn run(args: &Args) -> u8 {
     };
     match http::get(reachable(address), "/healthz", None, MOST) {
         Ok((200, _)) => {
-            println!("ok");
+            out!("ok");
             OK
         }
         Ok((_, body)) => {

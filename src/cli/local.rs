@@ -5,6 +5,7 @@ mod pictures;
 mod table;
 
 use super::{FAILED, OK, RenderArgs, USAGE, WorkArgs, failed, misconfigured, work};
+use crate::cli::out::out;
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::error::{Error, Printable};
 use crate::local::setup::{self, INPUT_BUCKET, MAX_RECEIVE_COUNT, OUTPUT_BUCKET, WORK_BUCKET};
@@ -155,7 +156,7 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     let worker = work::build(&config, &made.connection, shutdown.clone(), Some(reports)).await;
     let worker = worker.map_err(|e| Error::new(format!("cannot start: {e}")))?;
     if let Some(page) = page::serve(&args, &config, &made, &worker, shutdown.clone()).await? {
-        println!("The page is {page}");
+        out!("The page is {page}");
     }
     let worker = tokio::spawn(worker.run());
     if args.serve {
@@ -169,10 +170,10 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     if !pictures.is_empty() {
         let names: Vec<String> = config.render.settings.specs.iter().map(|s| s.name.clone()).collect();
         let rows = process(&pictures, &made, inbox, &shutdown).await;
-        println!("{}", table::render(&rows, &names));
-        println!("{}", table::summary(&rows, started.elapsed(), &args.data_dir.join(OUTPUT_BUCKET)));
+        out!("{}", table::render(&rows, &names));
+        out!("{}", table::summary(&rows, started.elapsed(), &args.data_dir.join(OUTPUT_BUCKET)));
         if sample >= pictures::SAMPLE_HAS_BROKEN_FROM {
-            println!("(one picture of the sample is broken on purpose, to show what becomes of it)");
+            out!("(one picture of the sample is broken on purpose, to show what becomes of it)");
         }
         if rows.iter().any(Row::failed) {
             code = FAILED;
@@ -269,7 +270,7 @@ impl Progress {
                 bar.set_message(row.name());
                 bar.inc(1);
             }
-            None => println!("[{}/{}] {}", self.told.get(), self.total, row.line()),
+            None => out!("[{}/{}] {}", self.told.get(), self.total, row.line()),
         }
     }
 
@@ -282,25 +283,25 @@ impl Progress {
 
 fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
     let endpoint = &servers.endpoint;
-    println!("S3 and SQS are up on {endpoint} after {} ms (Ctrl-C stops)", started.elapsed().as_millis());
-    println!("  queue          {}", made.queue_url);
-    println!("  dead letters   {}", made.dlq_url);
-    println!("  input bucket   {INPUT_BUCKET}");
-    println!("  output bucket  {OUTPUT_BUCKET}");
-    println!("Try it from another terminal:");
-    println!(
+    out!("S3 and SQS are up on {endpoint} after {} ms (Ctrl-C stops)", started.elapsed().as_millis());
+    out!("  queue          {}", made.queue_url);
+    out!("  dead letters   {}", made.dlq_url);
+    out!("  input bucket   {INPUT_BUCKET}");
+    out!("  output bucket  {OUTPUT_BUCKET}");
+    out!("Try it from another terminal:");
+    out!(
         "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_DEFAULT_REGION={} AWS_ENDPOINT_URL={endpoint}",
         s3::ACCESS_KEY_ID,
         s3::SECRET_ACCESS_KEY,
         crate::local::REGION
     );
     // Older versions of the CLI do not read AWS_ENDPOINT_URL.
-    println!("  aws --endpoint-url {endpoint} s3 cp photo.jpg s3://{INPUT_BUCKET}/");
-    println!("  aws --endpoint-url {endpoint} s3 ls --recursive s3://{OUTPUT_BUCKET}/");
+    out!("  aws --endpoint-url {endpoint} s3 cp photo.jpg s3://{INPUT_BUCKET}/");
+    out!("  aws --endpoint-url {endpoint} s3 ls --recursive s3://{OUTPUT_BUCKET}/");
 }
 
 fn print_submit(made: &setup::Made) {
-    println!("Rows of a table as jobs, after the export line above:");
-    println!("  export LONGSHORE_QUEUE_URL={} LONGSHORE_WORK_BUCKET={WORK_BUCKET}", made.queue_url);
-    println!("  longshore submit tasks.tsv --script run.sh --wait");
+    out!("Rows of a table as jobs, after the export line above:");
+    out!("  export LONGSHORE_QUEUE_URL={} LONGSHORE_WORK_BUCKET={WORK_BUCKET}", made.queue_url);
+    out!("  longshore submit tasks.tsv --script run.sh --wait");
 }

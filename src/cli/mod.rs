@@ -19,6 +19,7 @@ mod jobs;
 mod local;
 #[cfg(feature = "status")]
 mod man;
+mod out;
 mod render;
 mod settings;
 #[cfg(feature = "status")]
@@ -145,7 +146,8 @@ pub fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "status")]
         Command::Man(args) => man::run(&args),
     };
-    ExitCode::from(code)
+    // Not all of it could be told.
+    ExitCode::from(if code == OK && out::is_closed() { FAILED } else { code })
 }
 
 /// Says why a command failed, and gives the exit code.

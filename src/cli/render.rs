@@ -1,6 +1,7 @@
 //! `longshore render`: the engine alone, on files.
 
 use super::{FAILED, OK, RenderArgs, misconfigured};
+use crate::cli::out::out;
 use crate::config::RenderConfig;
 use crate::error::{Printable, Reason, Rejection};
 use crate::render::{Rendered, Scratch, render_guarded};
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> u8 {
                 let mut scratch = Scratch::default();
                 while let Some(input) = args.inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match render_file(input, &args.out, &config, &mut scratch) {
-                        Ok(line) => println!("{line}"),
+                        Ok(line) => out!("{line}"),
                         Err(why) => {
                             failed.store(true, Ordering::Relaxed);
                             eprintln!("error: {}: {why}", shown(input));

@@ -44,6 +44,27 @@ const LONG_TIMES: [f64; 12] =
 /// Bytes: thumbnails have thousands, sources millions.
 const SIZES: [f64; 8] = [4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6];
 
+/// Seconds: messages are in the queue for milliseconds, or for as long as nobody came: 14 days at most, by SQS. And one
+/// may be a row that takes hours.
+const WAITS: [f64; 16] = [
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+    15.0,
+    60.0,
+    300.0,
+    900.0,
+    3600.0,
+    14_400.0,
+    86_400.0,
+    1_209_600.0,
+];
+
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
 const PROCESS_SECONDS: &str = "messaging_process_duration_seconds";
 const OPERATION_SECONDS: &str = "messaging_client_operation_duration_seconds";
@@ -121,6 +142,7 @@ impl Default for Metrics {
 fn bounds(name: &str) -> &'static [f64] {
     match name {
         COMMAND_SECONDS => &LONG_TIMES,
+        PROCESS_SECONDS | QUEUE_LAG_SECONDS => &WAITS,
         SOURCE_BYTES | RENDITION_BYTES => &SIZES,
         _ => &TIMES,
     }
@@ -339,6 +361,7 @@ mod tests {
     use super::*;
     use crate::event::Noise;
     use std::collections::BTreeSet;
+    use std::time::SystemTime;
 
     #[test]
     fn the_readme_tells_every_metric_and_no_other() {
@@ -434,6 +457,31 @@ mod tests {
             "# TYPE longshore_messages_deleted_total counter",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+
+    /// Else the quantiles that the README asks for would be those of a quiet day.
+    #[test]
+    fn hours_in_the_queue_and_hours_of_a_row_are_told_from_minutes() {
+        let metrics = Metrics::default();
+        let hours = |hours: u64| Duration::from_secs(3600 * hours);
+        let sent = (SystemTime::now() - hours(30)).duration_since(UNIX_EPOCH).unwrap().as_millis();
+        metrics.received(i64::try_from(sent).ok());
+        metrics.processed(hours(3), "");
+        metrics.command("run", hours(10));
+        let text = metrics.render(|| (Counts::default(), 0));
+        for (name, below, above) in [
+            (QUEUE_LAG_SECONDS, "86400", "1209600"),
+            (PROCESS_SECONDS, "3600", "14400"),
+            (COMMAND_SECONDS, "14400", "43200"),
+        ] {
+            for (bound, count) in [(below, 0), (above, 1)] {
+                let at_bound = |l: &&str| {
+                    l.starts_with(&format!("{name}_bucket")) && l.contains(&format!("le=\"{bound}\""))
+                };
+                let line = text.lines().find(at_bound).unwrap_or_else(|| panic!("{name} {bound} in\n{text}"));
+                assert!(line.ends_with(&format!(" {count}")), "{line}");
+            }
         }
     }
 

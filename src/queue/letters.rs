@@ -59,6 +59,8 @@ pub struct Tally {
     pub failed: u64,
     /// It was stopped before the last letter.
     pub cut_short: bool,
+    /// Not seen, as somebody else hides them.
+    pub hidden: u64,
 }
 
 /// SQS moves all letters, whoever began it.

@@ -89,8 +89,7 @@ impl Process {
 
     /// Sends a signal by name, like TERM.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        signal(self.child.id(), name);
     }
 
     /// Waits until the process itself handles SIGTERM: from then on a stop is orderly.
@@ -195,4 +194,10 @@ pub fn run_for_peak_memory(mut command: Command) -> u64 {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Sends a signal by name, like TERM.
+pub fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(status.unwrap().success());
 }

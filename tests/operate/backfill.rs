@@ -26,6 +26,8 @@ struct Lister(Arc<Shared>);
 struct Shared {
     keys: usize,
     pages: AtomicU64,
+    /// None comes after this one.
+    last_page: AtomicU64,
     /// Who lists, and the most memory that it had taken after ten pages and at the last, in bytes.
     pid: AtomicU32,
     early: AtomicU64,
@@ -35,7 +37,8 @@ struct Shared {
 impl Lister {
     async fn start(keys: usize) -> (Self, String) {
         let none = AtomicU64::default;
-        let shared = Shared { keys, pages: none(), pid: AtomicU32::default(), early: none(), late: none() };
+        let (last_page, pid) = (AtomicU64::new(u64::MAX), AtomicU32::default());
+        let shared = Shared { keys, pages: none(), last_page, pid, early: none(), late: none() };
         let lister = Self(Arc::new(shared));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -72,6 +75,9 @@ async fn page(
             write!(xml, "<IsTruncated>true</IsTruncated><NextContinuationToken>{to}</NextContinuationToken>");
     }
     let pages = shared.pages.fetch_add(1, SeqCst) + 1;
+    if pages > shared.last_page.load(SeqCst) {
+        return std::future::pending().await;
+    }
     let memory = || peak_memory(shared.pid.load(SeqCst));
     if bucket == "in" && pages >= 10 && shared.early.load(SeqCst) == 0 {
         shared.early.store(memory(), SeqCst);
@@ -119,6 +125,46 @@ async fn only_what_is_new_enough_is_looked_at() {
         assert_eq!(code, Some(0), "{errors}");
         assert_eq!(json_lines(&text).last().unwrap()["seen"], seen, "{text}");
     }
+}
+
+/// A large bucket of which nothing is to be done: it may take minutes to know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_can_be_interrupted_though_nothing_was_found_yet() {
+    const LISTED: u64 = 3;
+    let stage = Stage::new().await;
+    let (lister, url) = Lister::start(20_000).await;
+    lister.0.last_page.store(LISTED, SeqCst);
+    let mut command = over(&stage, &url, &[]);
+    command.env("LONGSHORE_SUFFIXES", ".png");
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut process = Process::start_printing_to(command, printed.reopen().unwrap());
+    // The next page never comes.
+    let asked = || async { (lister.0.pages.load(SeqCst) > LISTED).then_some(()) };
+    wait_for("a page too many", LIMIT, asked).await;
+    process.signal("INT");
+    let (code, errors) =
+        tokio::task::spawn_blocking(move || (process.wait(LIMIT).code(), process.log())).await.unwrap();
+    assert_eq!(code, Some(1), "{errors}");
+    let told = std::fs::read_to_string(printed.path()).unwrap();
+    let told = &json_lines(&told)[0];
+    let listed = LISTED * PAGE as u64;
+    assert_eq!((&told["listed"], &told["seen"]), (&json!(listed), &json!(0)), "{told}");
+    assert_eq!((&told["interrupted"], &told["queued"]), (&json!(true), &json!(0)), "{told}");
+    let last = format!("--start-after '{:07}-long-", listed - 1);
+    assert!(errors.contains(&last), "{last}: {errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_queue_took_is_not_told_as_queued() {
+    let stage = Stage::new().await;
+    stage.upload("a.jpg", jpeg(&picture(40, 30))).await;
+    let mut command = operator(&stage, &["backfill", "--bucket", &stage.input, "--json"]);
+    command.env("LONGSHORE_QUEUE_URL", format!("{}-not-there", stage.queue));
+    let (code, text, errors) = run_aside(command).await;
+    assert_eq!(code, Some(1), "{errors}");
+    let told = &json_lines(&text)[0];
+    assert_eq!((&told["missing"], &told["queued"]), (&json!(1), &json!(0)), "{told}");
+    assert!(errors.contains("cannot send to"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

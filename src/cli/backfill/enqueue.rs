@@ -14,6 +14,8 @@ pub struct Enqueuer {
     /// From one batch of ten to the next.
     interval: Duration,
     next: Instant,
+    /// Messages that the queue has.
+    pub sent: u64,
 }
 
 const BATCH: usize = 10;
@@ -24,7 +26,15 @@ const TRIES: u32 = 6;
 impl Enqueuer {
     pub fn new(clients: Clients, queue_url: String, a_second: u32) -> Self {
         let interval = Duration::from_secs(BATCH as u64) / a_second.max(1);
-        Self { clients, queue_url, waiting: Vec::new(), waiting_bytes: 0, interval, next: Instant::now() }
+        Self {
+            clients,
+            queue_url,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            interval,
+            next: Instant::now(),
+            sent: 0,
+        }
     }
 
     /// # Errors
@@ -57,6 +67,7 @@ impl Enqueuer {
             self.waiting.retain(|_| {
                 let result = results.next().unwrap_or_else(|| Err("no answer".into()));
                 why = result.as_ref().err().cloned().or(why.take());
+                self.sent += u64::from(result.is_ok());
                 result.is_err()
             });
             let Some(why) = why else { continue };

@@ -4,6 +4,7 @@ mod enqueue;
 mod plan;
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, failed, misconfigured, work};
+use crate::cli::out::out;
 use crate::config::{Config, LogFormat, LogSettings, parse_time};
 use crate::error::{Error, Printable};
 use crate::job::Rules;
@@ -12,9 +13,11 @@ use crate::store::Store;
 use enqueue::Enqueuer;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use plan::{Candidates, Plan, Why};
+use plan::{Candidates, Plan, Step, Why};
 use serde_json::json;
-use std::time::{Duration, SystemTime};
+use std::io::IsTerminal;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -55,6 +58,8 @@ const LOOKS_AT_ONCE: usize = 32;
 /// What was done so far.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Keys, ours or not.
+    listed: u64,
     seen: u64,
     missing: u64,
     outdated: u64,
@@ -121,19 +126,23 @@ async fn go_through(args: &Args, config: &Config, plan: Plan, shutdown: &Shutdow
     let store = Store::new(clients.clone());
     let mut enqueuer = Enqueuer::new(clients, config.queue_url.clone(), args.rate);
     let mut tally = Tally::default();
-    let bar = progress();
-    let ended = walk(args, plan, Rules::new(config), store, &mut enqueuer, &mut tally, &bar, shutdown).await;
-    bar.finish_and_clear();
-    let interrupted = shutdown.phase() > Phase::Running;
-    let verb = if args.dry_run { "would be queued" } else { "queued" };
-    let Tally { seen, missing, outdated, last } = tally;
+    let mut progress = Progress::default();
+    let rules = Rules::new(config);
+    let ended = walk(args, plan, rules, store, &mut enqueuer, &mut tally, &mut progress, shutdown).await;
+    progress.bar.finish_and_clear();
+    let interrupted = is_leaving(shutdown);
+    let Tally { listed, seen, missing, outdated, last } = tally;
+    let queued = enqueuer.sent;
     if args.json {
-        println!(
-            "{}",
-            json!({"seen": seen, "missing": missing, "outdated": outdated, "dry_run": args.dry_run, "last": last})
-        );
+        let line = json!({"listed": listed, "seen": seen, "missing": missing, "outdated": outdated, "queued": queued,
+            "dry_run": args.dry_run, "interrupted": interrupted, "last": last});
+        out!("{line}");
     } else {
-        println!("{seen} pictures looked at; {missing} without a rendition and {outdated} outdated {verb}");
+        let end = match args.dry_run {
+            true => format!("{} would be queued", missing + outdated),
+            false => format!("{queued} queued"),
+        };
+        out!("{seen} pictures looked at: {missing} without a rendition, {outdated} outdated; {end}");
     }
     if let Err(why) = &ended {
         eprintln!("error: {why}");
@@ -154,27 +163,35 @@ async fn walk(
     store: Store,
     enqueuer: &mut Enqueuer,
     tally: &mut Tally,
-    bar: &ProgressBar,
+    progress: &mut Progress,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
     let mut candidates = Candidates::new(&plan, rules, store.clone(), args.start_after.clone());
-    loop {
+    let mut left = pin!(shutdown.reached(Phase::Draining));
+    let mut is_over = false;
+    while !is_over && !is_leaving(shutdown) {
         // A batch at a time: what was looked at is queued before more is looked at, so that `last` holds.
         let mut batch = Vec::new();
-        while batch.len() < LOOKS_AT_ONCE {
-            match candidates.next().await? {
-                Some(candidate) => batch.push(candidate),
-                None => break,
+        while batch.len() < LOOKS_AT_ONCE && !is_over {
+            // Of a large bucket, pages may be listed for minutes without a key that is ours.
+            let step = tokio::select! {
+                biased;
+                () = &mut left => return Ok(()),
+                step = candidates.next() => step?,
+            };
+            match step {
+                Step::Ours(candidate) => batch.push(candidate),
+                Step::Other(key) if batch.is_empty() => tally.last = Some(key),
+                Step::Other(_) => {}
+                Step::Over => is_over = true,
             }
+            tally.listed += u64::from(!is_over);
+            progress.tell(tally, enqueuer.sent);
         }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let last = batch.last().map(|c| c.object.key.clone());
-        tally.seen += batch.len() as u64;
         let looks = batch.iter().map(|candidate| plan.judge(&store, candidate));
         let verdicts: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
         for (candidate, verdict) in batch.iter().zip(verdicts) {
+            tally.seen += 1;
             match verdict? {
                 Why::Current => continue,
                 Why::Missing => tally.missing += 1,
@@ -183,17 +200,18 @@ async fn walk(
             if !args.dry_run {
                 enqueuer.add(plan.event(candidate)).await?;
             } else if args.json {
-                println!("{}", json!({"key": candidate.object.key}));
+                out!("{}", json!({"key": candidate.object.key}));
             }
         }
         enqueuer.flush().await?;
-        tally.last = last;
-        bar.set_position(tally.seen);
-        bar.set_message(format!("{} to queue", tally.missing + tally.outdated));
-        if shutdown.phase() > Phase::Running {
-            return Ok(());
-        }
+        tally.last = batch.pop().map(|candidate| candidate.object.key).or(tally.last.take());
     }
+    Ok(())
+}
+
+/// Asked to end, or nobody reads any more.
+fn is_leaving(shutdown: &Shutdown) -> bool {
+    shutdown.phase() > Phase::Running || super::out::is_closed()
 }
 
 /// For a shell to be read as it is; bytes that a terminal would not show as `$'…'` of bash and zsh.
@@ -216,12 +234,38 @@ fn shell_word(text: &str) -> String {
     word
 }
 
-/// S3 does not say how many keys there are, so this bar has no end.
-fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {pos} pictures looked at  {per_sec}  {msg}");
-    let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+/// A bar without an end, as S3 does not say how many keys there are; a line now and then where there is no terminal.
+struct Progress {
+    bar: ProgressBar,
+    told: Option<Instant>,
+}
+
+/// From one line to the next.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+impl Default for Progress {
+    fn default() -> Self {
+        let style = ProgressStyle::with_template("{spinner} {pos} keys  {per_sec}  {msg}");
+        let bar = ProgressBar::new_spinner().with_style(style.expect("the template is fixed"));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let told = (!std::io::stderr().is_terminal()).then(Instant::now);
+        Self { bar, told }
+    }
+}
+
+impl Progress {
+    fn tell(&mut self, tally: &Tally, queued: u64) {
+        self.bar.set_position(tally.listed);
+        if tally.listed.is_multiple_of(LOOKS_AT_ONCE as u64) {
+            self.bar.set_message(format!("{} looked at, {queued} queued", tally.seen));
+        }
+        if self.told.is_none_or(|at| at.elapsed() < BETWEEN_LINES) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let last = tally.last.as_deref().map_or(String::new(), |key| format!(", up to {}", shell_word(key)));
+        eprintln!("{} keys listed, {} looked at, {queued} queued{last}", tally.listed, tally.seen);
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,14 @@ pub struct Candidates<'a> {
     outputs: Vec<(String, Listing)>,
 }
 
+/// What the next key is.
+pub enum Step {
+    Ours(Candidate),
+    /// Nothing to be done for this key.
+    Other(String),
+    Over,
+}
+
 impl<'a> Candidates<'a> {
     pub fn new(plan: &'a Plan, rules: Rules, store: Store, after: Option<String>) -> Self {
         let listing = |(name, _): &(String, String)| {
@@ -113,18 +121,16 @@ impl<'a> Candidates<'a> {
     /// # Errors
     ///
     /// A bucket cannot be listed.
-    pub async fn next(&mut self) -> Result<Option<Candidate>, Error> {
-        while let Some(object) = self.objects.next().await? {
-            if !self.is_ours(&object) {
-                continue;
-            }
-            let mut misses = false;
-            for (name, outputs) in &mut self.outputs {
-                misses |= !outputs.has(&format!("{name}/{}", object.key)).await?;
-            }
-            return Ok(Some(Candidate { object, misses }));
+    pub async fn next(&mut self) -> Result<Step, Error> {
+        let Some(object) = self.objects.next().await? else { return Ok(Step::Over) };
+        if !self.is_ours(&object) {
+            return Ok(Step::Other(object.key));
         }
-        Ok(None)
+        let mut misses = false;
+        for (name, outputs) in &mut self.outputs {
+            misses |= !outputs.has(&format!("{name}/{}", object.key)).await?;
+        }
+        Ok(Step::Ours(Candidate { object, misses }))
     }
 
     fn is_ours(&self, object: &Listed) -> bool {

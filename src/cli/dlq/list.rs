@@ -1,10 +1,11 @@
 //! Looking, which changes nothing.
 
-use super::progress::go_through;
+use super::progress::{end, go_through};
 use super::select::Selection;
-use crate::cli::{FAILED, OK, age};
+use crate::cli::age;
+use crate::cli::out::out;
 use crate::error::{Error, Printable};
-use crate::queue::letters::{Fate, Letter, Letters, Tally};
+use crate::queue::letters::{Fate, Letter, Letters};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,34 +41,26 @@ pub async fn list(
         for (reason, group) in &groups {
             let oldest = group.oldest.as_secs();
             let line = json!({"reason": reason, "count": group.count, "oldest_seconds": oldest, "example": group.example});
-            println!("{line}");
+            out!("{line}");
         }
-        return Ok(end(tally));
+        return Ok(end(&tally));
     }
     let total: u64 = groups.values().map(|g| g.count).sum();
     if total == 0 {
-        println!("no dead letters{}", if selection.is_all() { "" } else { " like that" });
-        return Ok(end(tally));
+        let seen = if tally.hidden > 0 { " to be seen" } else { "" };
+        out!("no dead letters{seen}{}", if selection.is_all() { "" } else { " like that" });
+        return Ok(end(&tally));
     }
     let width = groups.keys().map(String::len).max().unwrap_or(0).max("REASON".len());
-    println!("{:width$}  {:>7}  {:>7}  EXAMPLE", "REASON", "COUNT", "OLDEST");
+    out!("{:width$}  {:>7}  {:>7}  EXAMPLE", "REASON", "COUNT", "OLDEST");
     let mut groups: Vec<(String, Group)> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
     for (reason, group) in &groups {
         let (reason, example) = (Printable(reason).to_string(), Printable(&group.example));
-        println!("{reason:width$}  {:>7}  {:>7}  {example}", group.count, age(group.oldest));
+        out!("{reason:width$}  {:>7}  {:>7}  {example}", group.count, age(group.oldest));
     }
-    println!("{total} in {}", letters.dlq_url());
-    Ok(end(tally))
-}
-
-/// What was counted up to an interruption is told, but not as if it were all.
-fn end(tally: Tally) -> u8 {
-    if !tally.cut_short {
-        return OK;
-    }
-    eprintln!("interrupted after {}: there may be more", tally.seen);
-    FAILED
+    out!("{total} in {}", letters.dlq_url());
+    Ok(end(&tally))
 }
 
 pub async fn show(
@@ -85,12 +78,15 @@ pub async fn show(
         }
         Fate::Keep
     };
-    let mut tally = letters.go_through(look, || stop() || shown.get() >= limit).await?;
+    let mut tally = go_through(letters, look, || stop() || shown.get() >= limit).await?;
     if !as_json {
-        println!("{} shown, {} looked at", shown.get(), tally.seen);
+        out!("{} shown, {} looked at", shown.get(), tally.seen);
     }
-    tally.cut_short &= shown.get() < limit;
-    Ok(end(tally))
+    // More than were asked for were not looked for.
+    if shown.get() >= limit {
+        (tally.cut_short, tally.hidden) = (false, 0);
+    }
+    Ok(end(&tally))
 }
 
 fn print(letter: &Letter, as_json: bool) {
@@ -99,18 +95,18 @@ fn print(letter: &Letter, as_json: bool) {
             "id": letter.id, "original_id": letter.original_id, "reason": letter.reason, "detail": letter.detail,
             "objects": letter.objects, "age_seconds": letter.age.as_secs(), "body": letter.body,
         });
-        println!("{line}");
+        out!("{line}");
         return;
     }
-    println!("{}: {}", letter.id, Printable(&letter.reason));
+    out!("{}: {}", letter.id, Printable(&letter.reason));
     if let Some(detail) = &letter.detail {
-        println!("  why     {}", Printable(detail));
+        out!("  why     {}", Printable(detail));
     }
     for object in &letter.objects {
-        println!("  object  {}", Printable(object));
+        out!("  object  {}", Printable(object));
     }
-    println!("  first   {} ago, as message {}", age(letter.age), Printable(&letter.original_id));
-    println!("  body    {}", Printable(&letter.body));
+    out!("  first   {} ago, as message {}", age(letter.age), Printable(&letter.original_id));
+    out!("  body    {}", Printable(&letter.body));
 }
 
 fn example(letter: &Letter) -> String {

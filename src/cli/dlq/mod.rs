@@ -6,7 +6,7 @@ mod redrive;
 mod select;
 
 use super::connect::{self, ConnectArgs};
-use super::{EXIT_CODES, block_on, failed, misconfigured};
+use super::{EXIT_CODES, block_on, failed, misconfigured, out};
 use crate::config::{LogFormat, LogSettings};
 use crate::ops::{Phase, Shutdown, logs};
 use crate::queue::letters::Letters;
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> u8 {
             Ok(letters) => letters,
             Err(e) => return failed(e),
         };
-        let stop = || shutdown.phase() > Phase::Running;
+        let stop = || shutdown.phase() > Phase::Running || out::is_closed();
         let done = match &args.command {
             Command::List { common } => list::list(&letters, &selection, common.json, stop).await,
             Command::Show { common, limit } => {
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> u8 {
                 redrive::redrive(&letters, &selection, *dry_run, common.json, stop).await
             }
             Command::Drop { common, dry_run, yes } => {
-                redrive::drop(&letters, &selection, *dry_run, *yes, common.json, stop).await
+                redrive::drop(&letters, &selection, *dry_run, *yes, common.json, &shutdown, stop).await
             }
         };
         done.unwrap_or_else(failed)

@@ -1,10 +1,12 @@
 //! The way back, and the way out.
 
-use super::progress::{bar, go_through};
+use super::progress::{bar, end, go_through};
 use super::select::Selection;
 use crate::cli::confirm::confirmed;
-use crate::cli::{FAILED, OK, misconfigured};
+use crate::cli::out::out;
+use crate::cli::{FAILED, OK, USAGE, failed};
 use crate::error::{Error, Printable};
+use crate::ops::{Phase, Shutdown};
 use crate::queue::letters::{Fate, Letter, Letters, Move, Tally};
 use serde_json::json;
 use std::cell::Cell;
@@ -17,6 +19,8 @@ struct Outcome {
     done: u64,
     failed: u64,
     interrupted: bool,
+    /// Not seen, as somebody else hides them.
+    hidden: u64,
     /// As SQS says it, or in its words: `COMPLETED`, `RUNNING`, `FAILED` …
     status: String,
     why: Option<String>,
@@ -24,20 +28,20 @@ struct Outcome {
 
 impl Outcome {
     fn of(tally: Tally, done: u64) -> Self {
-        let Tally { seen, failed, cut_short: interrupted, .. } = tally;
+        let Tally { seen, failed, cut_short: interrupted, hidden, .. } = tally;
         let status = match (failed, interrupted) {
             (_, true) => "CANCELLED",
             (0, false) => "COMPLETED",
             (_, false) => "FAILED",
         };
-        Self { seen, done, failed, interrupted, status: status.into(), why: None }
+        Self { seen, done, failed, interrupted, hidden, status: status.into(), why: None }
     }
 
     fn print(&self) {
-        let Self { seen, done, failed, interrupted, status, why } = self;
+        let Self { seen, done, failed, interrupted, hidden, status, why } = self;
         let line = json!({"seen": seen, "done": done, "failed": failed, "interrupted": interrupted,
-            "status": status, "why": why});
-        println!("{line}");
+            "hidden": hidden, "status": status, "why": why});
+        out!("{line}");
     }
 }
 
@@ -61,7 +65,7 @@ pub async fn redrive(
         return follow(letters, &task, as_json, stop).await;
     }
     let tally = each(letters, selection, Fate::Redrive, stop).await?;
-    Ok(told(&Outcome::of(tally, tally.redriven), "sent back", as_json))
+    Ok(told(&tally, tally.redriven, "sent back", as_json))
 }
 
 pub async fn drop(
@@ -70,28 +74,41 @@ pub async fn drop(
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    shutdown: &Shutdown,
     stop: impl Fn() -> bool,
 ) -> Result<u8, Error> {
     if dry_run {
         return count(letters, selection, "deleted", as_json, stop).await;
     }
-    let (visible, hidden) = letters.estimate().await?;
-    let which = if selection.is_all() { "all" } else { "the selected ones" };
-    let question = format!(
-        "Delete {which} of about {} dead letters in {} for good?",
-        visible + hidden,
-        letters.dlq_url()
-    );
-    match confirmed(&question, yes) {
+    let question = if yes { String::new() } else { question(letters, selection, &stop).await? };
+    match confirmed(&question, yes, shutdown.reached(Phase::Draining)).await {
         Ok(true) => {}
         Ok(false) => {
             eprintln!("nothing was deleted");
             return Ok(FAILED);
         }
-        Err(why) => return Ok(misconfigured(&[why])),
+        Err(why) => {
+            failed(why);
+            return Ok(USAGE);
+        }
     }
     let tally = each(letters, selection, Fate::Drop, stop).await?;
-    Ok(told(&Outcome::of(tally, tally.dropped), "deleted", as_json))
+    Ok(told(&tally, tally.dropped, "deleted", as_json))
+}
+
+/// Who is asked is told how many: of a selection, they are counted first.
+async fn question(
+    letters: &Letters,
+    selection: &Selection,
+    stop: impl Fn() -> bool,
+) -> Result<String, Error> {
+    let url = letters.dlq_url();
+    if selection.is_all() {
+        let (visible, hidden) = letters.estimate().await?;
+        return Ok(format!("Delete all of about {} dead letters in {url} for good?", visible + hidden));
+    }
+    let (selected, tally) = look(letters, selection, stop).await?;
+    Ok(format!("Delete {selected} of {} dead letters in {url} for good?", tally.seen))
 }
 
 async fn count(
@@ -101,24 +118,31 @@ async fn count(
     as_json: bool,
     stop: impl Fn() -> bool,
 ) -> Result<u8, Error> {
-    let selected = Cell::new(0_u64);
-    let look = |letter: &Letter| {
+    let (selected, tally) = look(letters, selection, stop).await?;
+    let Tally { seen, cut_short, hidden, .. } = tally;
+    if as_json {
+        let mut line = json!({"dry_run": true, "selected": selected, "seen": seen, "interrupted": cut_short});
+        line["hidden"] = json!(hidden);
+        out!("{line}");
+    } else {
+        out!("{selected} of {seen} would be {verb}");
+    }
+    Ok(end(&tally))
+}
+
+/// How many are selected.
+async fn look(
+    letters: &Letters,
+    selection: &Selection,
+    stop: impl Fn() -> bool,
+) -> Result<(u64, Tally), Error> {
+    let selected = Cell::new(0);
+    let count = |letter: &Letter| {
         selected.set(selected.get() + u64::from(selection.takes(letter)));
         Fate::Keep
     };
-    let Tally { seen, cut_short, .. } = go_through(letters, look, stop).await?;
-    let selected = selected.get();
-    match as_json {
-        true => println!(
-            "{}",
-            json!({"dry_run": true, "selected": selected, "seen": seen, "interrupted": cut_short})
-        ),
-        false => {
-            let end = if cut_short { "; interrupted, there may be more" } else { "" };
-            println!("{selected} of {seen} would be {verb}{end}");
-        }
-    }
-    Ok(if cut_short { FAILED } else { OK })
+    let tally = go_through(letters, count, stop).await?;
+    Ok((selected.get(), tally))
 }
 
 async fn each(
@@ -131,15 +155,14 @@ async fn each(
     go_through(letters, decide, stop).await
 }
 
-fn told(outcome: &Outcome, verb: &str, as_json: bool) -> u8 {
-    let Outcome { seen, done, failed, interrupted, .. } = outcome;
+fn told(tally: &Tally, done: u64, verb: &str, as_json: bool) -> u8 {
+    let Tally { seen, failed, .. } = tally;
     if as_json {
-        outcome.print();
+        Outcome::of(*tally, done).print();
     } else {
-        let end = if *interrupted { "; interrupted, the rest is where it was" } else { "" };
-        println!("{done} of {seen} {verb}, {failed} failed{end}");
+        out!("{done} of {seen} {verb}, {failed} failed");
     }
-    if *failed > 0 || *interrupted { FAILED } else { OK }
+    if *failed > 0 { FAILED } else { end(tally) }
 }
 
 /// Follows a move that SQS does. It goes on when nobody follows.
@@ -159,6 +182,7 @@ async fn follow(letters: &Letters, task: &Move, as_json: bool, stop: impl Fn() -
             done: state.moved,
             failed: 0,
             interrupted: !state.is_over,
+            hidden: 0,
             status: state.status,
             why: state.why,
         };
@@ -166,9 +190,9 @@ async fn follow(letters: &Letters, task: &Move, as_json: bool, stop: impl Fn() -
         match as_json {
             true => outcome.print(),
             false if outcome.interrupted => {
-                println!("{} sent back so far; SQS goes on by itself", outcome.done)
+                out!("{} sent back so far; SQS goes on by itself", outcome.done)
             }
-            false => println!("{} sent back, {}{why}", outcome.done, outcome.status.to_lowercase()),
+            false => out!("{} sent back, {}{why}", outcome.done, outcome.status.to_lowercase()),
         }
         return Ok(if outcome.interrupted || outcome.status == "COMPLETED" { OK } else { FAILED });
     }

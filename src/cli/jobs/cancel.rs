@@ -2,6 +2,7 @@
 
 use super::{JobArgs, Opened};
 use crate::cli::OK;
+use crate::cli::out::out;
 use crate::command::layout;
 use crate::command::states::Counts;
 use crate::command::wire::now;
@@ -28,19 +29,19 @@ async fn cancel(args: &Args, opened: &Opened) -> Result<u8, Error> {
     let counts = Counts::read(&jobs.store, &jobs.bucket, &job.name, job.rows).await?;
     let stopped = counts.waiting + counts.retrying;
     if args.json {
-        println!(
+        out!(
             "{}",
             json!({"job": job.name, "stopped": stopped, "running": counts.running, "done": counts.done, "failed": counts.failed})
         );
         return Ok(OK);
     }
     let Counts { running, done, failed, .. } = counts;
-    println!(
+    out!(
         "{}: {stopped} rows do not begin any more; {running} run to their end, {done} done, {failed} failed",
         job.name
     );
     if stopped > 0 {
-        println!("to take it up again: submit it with --resume");
+        out!("to take it up again: submit it with --resume");
     }
     Ok(OK)
 }

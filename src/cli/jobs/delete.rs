@@ -2,10 +2,12 @@
 
 use super::{JobArgs, Opened, cancel};
 use crate::cli::confirm::confirmed;
-use crate::cli::{FAILED, OK, misconfigured};
+use crate::cli::out::out;
+use crate::cli::{FAILED, OK, USAGE, failed};
 use crate::command::layout;
 use crate::command::states::Counts;
 use crate::error::{Error, Printable};
+use crate::ops::Phase;
 use crate::store::jobs::DELETES;
 use crate::store::listing::Listing;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,25 +51,27 @@ async fn delete(args: &Args, opened: &Opened) -> Result<u8, Error> {
         0 => "its script, table, records and logs".to_owned(),
         open => format!("its script, table, records and logs, with {open} rows that have not ended"),
     };
-    match confirmed(&format!("Delete the job {name} in s3://{}, {what}?", jobs.bucket), args.yes) {
+    let question = format!("Delete the job {name} in s3://{}, {what}?", jobs.bucket);
+    match confirmed(&question, args.yes, opened.shutdown.reached(Phase::Draining)).await {
         Ok(true) => {}
         Ok(false) => {
             eprintln!("nothing was deleted");
             return Ok(FAILED);
         }
-        Err(why) => return Ok(misconfigured(&[why])),
+        Err(why) => {
+            failed(why);
+            return Ok(USAGE);
+        }
     }
     let deleted = remove(opened).await?;
     let interrupted = opened.is_leaving();
     if args.json {
-        println!("{}", json!({"job": opened.name, "deleted": deleted, "interrupted": interrupted}));
+        out!("{}", json!({"job": opened.name, "deleted": deleted, "interrupted": interrupted}));
     } else {
         let end = if interrupted { "; interrupted, delete it again" } else { "" };
-        println!("{name}: {deleted} objects deleted{end}");
+        out!("{name}: {deleted} objects deleted{end}");
         if open > 0 && !interrupted {
-            println!(
-                "messages of {open} rows may still be in the queue; the workers let them go as they come"
-            );
+            out!("messages of {open} rows may still be in the queue; the workers let them go as they come");
         }
     }
     Ok(if interrupted { FAILED } else { OK })

@@ -12,7 +12,7 @@ pub use wait::wait;
 
 use super::connect::{self, JobsArgs};
 use super::submit::stored;
-use super::{block_on, failed, misconfigured};
+use super::{block_on, failed, misconfigured, out};
 use crate::command::layout::is_job_name;
 use crate::command::wire::Job;
 use crate::config::{LogFormat, LogSettings};
@@ -50,7 +50,7 @@ impl Opened {
     }
 
     pub fn is_leaving(&self) -> bool {
-        self.shutdown.phase() > Phase::Running
+        self.shutdown.phase() > Phase::Running || out::is_closed()
     }
 }
 

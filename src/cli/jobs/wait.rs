@@ -1,5 +1,6 @@
 //! Follows a job to its end. Whoever stops following stops nothing.
 
+use crate::cli::out::out;
 use crate::cli::submit::stored;
 use crate::cli::{FAILED, OK, age};
 use crate::command::layout;
@@ -72,13 +73,13 @@ fn left(screen: &Screen, job: &Job) -> u8 {
 
 fn end(job: &Job, counts: &Counts, cancelled: bool, as_json: bool) -> u8 {
     if as_json {
-        println!("{}", serde_json::to_string(counts).unwrap_or_default());
+        out!("{}", serde_json::to_string(counts).unwrap_or_default());
     } else {
         let name = &job.name;
         let end = if cancelled { ", cancelled" } else { "" };
-        println!("{name}: {} of {} rows done, {} failed{end}", counts.done, counts.rows, counts.failed);
+        out!("{name}: {} of {} rows done, {} failed{end}", counts.done, counts.rows, counts.failed);
         if counts.failed > 0 {
-            println!("why: longshore report {name} --failed; once more: submit it with --only-failed");
+            out!("why: longshore report {name} --failed; once more: submit it with --only-failed");
         }
     }
     if counts.done == counts.rows { OK } else { FAILED }

@@ -12,6 +12,7 @@ mod verify;
 use super::connect::{self, JobsArgs};
 use super::{FAILED, OK, USAGE, failed};
 use crate::aws::Clients;
+use crate::cli::out::out;
 use crate::command::clashes;
 use crate::command::spool::{Spool, Writer};
 use crate::command::states::States;
@@ -300,7 +301,7 @@ fn tell(args: &Args, name: &str, plan: &Plan) {
             "job": name, "rows": plan.next.rows, "queued": queued, "new": tally.new, "changed": tally.changed,
             "again": tally.again, "unchanged": tally.unchanged, "dry_run": args.dry_run,
         });
-        println!("{line}");
+        out!("{line}");
         return;
     }
     let verb = if args.dry_run { "would be queued" } else { "queued" };
@@ -312,9 +313,9 @@ fn tell(args: &Args, name: &str, plan: &Plan) {
         }
     }
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
-    println!("{name}: {} rows, {queued} {verb}{parts}", plan.next.rows);
+    out!("{name}: {} rows, {queued} {verb}{parts}", plan.next.rows);
     if queued > 0 && !args.dry_run && !args.wait {
-        println!("how they stand: longshore report {name}");
+        out!("how they stand: longshore report {name}");
     }
 }
 
