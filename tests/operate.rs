@@ -117,6 +117,26 @@ async fn selected_letters_are_redriven_one_by_one_and_all_of_them_by_sqs() {
     assert_eq!((stage.depth(&stage.queue).await, stage.depth(&stage.dlq).await), ((14, 0), (0, 0)));
 }
 
+/// SQS takes a letter's attributes along: what brought it here first is not why it is here again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_came_back_by_its_receives_is_not_told_with_its_former_reason() {
+    let stage = Stage::with_receives(2).await;
+    bury(&stage, "again.jpg", Some("truncated")).await;
+    let (code, text, errors) = told(&stage, &["dlq", "redrive"]).await;
+    assert_eq!((code, stage.depth(&stage.queue).await), (Some(0), (1, 0)), "{text}{errors}");
+    // Whoever takes it dies of it.
+    let given_up = || async {
+        let take = stage.world.sqs.receive_message().queue_url(&stage.queue).visibility_timeout(0);
+        take.send().await.unwrap();
+        (stage.depth(&stage.dlq).await == (1, 0)).then_some(())
+    };
+    wait_for("the letter", LIMIT, given_up).await;
+    let (_, text, errors) = told(&stage, &["dlq", "show", "--json"]).await;
+    let letter = &json_lines(&text)[0];
+    assert_eq!(letter["reason"], "receives-used-up", "{text}{errors}");
+    assert_eq!(letter["detail"], "it was here before, as truncated, and was sent back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_are_dropped_only_after_a_yes() {
     let stage = graveyard().await;

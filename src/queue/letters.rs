@@ -367,10 +367,19 @@ fn read(message: Message) -> Letter {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let id = message.message_id.unwrap_or_default();
     let body = message.body.unwrap_or_default();
+    // Only what SQS itself has moved here has a source. If we had sent it before, a redrive by SQS took its reason along
+    // to the queue, and it has come back with it.
+    let moved_by_sqs = system.contains_key(&Attribute::DeadLetterQueueSourceArn);
+    let (reason, detail) = match (text("longshore.reason"), text("longshore.detail")) {
+        (Some(former), _) if moved_by_sqs => {
+            (MOVED_BY_SQS.into(), Some(format!("it was here before, as {former}, and was sent back")))
+        }
+        (reason, detail) => (reason.unwrap_or_else(|| MOVED_BY_SQS.into()), detail),
+    };
     Letter {
         receipt: message.receipt_handle.unwrap_or_default(),
-        reason: text("longshore.reason").unwrap_or_else(|| MOVED_BY_SQS.into()),
-        detail: text("longshore.detail"),
+        reason,
+        detail,
         objects: objects(&body),
         original_id: text("longshore.message-id").unwrap_or_else(|| id.clone()),
         age: since.map_or(Duration::ZERO, |ms| now.saturating_sub(Duration::from_millis(ms))),
