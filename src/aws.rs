@@ -149,6 +149,11 @@ pub fn is_missing_queue(code: &str) -> bool {
     code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")
 }
 
+/// What would help, if an error says that somebody may not ask; a queue that is missing needs another remedy.
+pub fn remedy(error: &str, action: &str) -> String {
+    if error.contains("AccessDenied") { format!(" (allow {action} on it)") } else { String::new() }
+}
+
 /// An SDK error in one line: what the service said, or what kept us from asking it.
 pub fn explain<E, R>(error: &SdkError<E, R>) -> String
 where

@@ -156,6 +156,19 @@ async fn of_many_letters_it_says_how_many_it_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn letters_that_cannot_be_counted_are_not_known_to_be_none() {
+    let stage = Stage::new().await;
+    let missing = format!("{}-missing", stage.dlq);
+    let (_process, address) = work(&stage, "127.0.0.1:0", &[("LONGSHORE_DLQ_URL", &missing)]);
+    let mut events = Events::open(&address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    let told = letters(&mut events, &whole, |l| l["trouble"].is_string());
+    assert_eq!((&told["count"], &told["groups"]), (&Value::Null, &json!([])));
+    let why = told["trouble"].as_str().unwrap();
+    assert!(why.contains("NonExistentQueue") && !why.contains("allow"), "no permission mends it: {why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn work_shows_keys_and_reasons_but_changes_nothing_and_shows_no_picture() {
     let stage = Stage::new().await;
     let key = "<script>alert(1)</script>.jpg";

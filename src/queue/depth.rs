@@ -32,7 +32,8 @@ impl Queue {
         let answer = ask.set_attribute_names(Some(names.to_vec())).send().await;
         let answer = answer.map_err(|e| {
             let why = aws::explain(&e);
-            Error::new(format!("cannot ask about {}: {why} (allow sqs:GetQueueAttributes on it)", self.url))
+            let remedy = aws::remedy(&why, "sqs:GetQueueAttributes");
+            Error::new(format!("cannot ask about {}: {why}{remedy}", self.url))
         })?;
         let number = |name| answer.attributes().and_then(|a| a.get(name)).and_then(|n| n.parse().ok());
         let [waiting, hidden, delayed] = names.each_ref().map(|name| number(name).unwrap_or(0));

@@ -202,7 +202,8 @@ impl Letters {
             },
             Err(e) => aws::explain(&e),
         };
-        Err(Error::new(format!("cannot ask about {url}: {why} (allow sqs:GetQueueAttributes on it)")))
+        let remedy = aws::remedy(&why, "sqs:GetQueueAttributes");
+        Err(Error::new(format!("cannot ask about {url}: {why}{remedy}")))
     }
 
     /// Goes through all letters, each once, until there are no more or `stop` says so. Kept ones are

@@ -32,8 +32,9 @@ struct Inner {
     news: broadcast::Sender<News>,
     /// Streams that may still be opened.
     seats: Arc<Semaphore>,
-    /// Somebody began to look.
+    /// Somebody began to look: told to each of those who ask SQS.
     joined: Notify,
+    joined_letters: Notify,
 }
 
 /// Name and data of an event.
@@ -95,6 +96,7 @@ impl Feed {
             news: broadcast::Sender::new(BACKLOG),
             seats: Arc::new(Semaphore::new(SEATS)),
             joined: Notify::new(),
+            joined_letters: Notify::new(),
         }))
     }
 
@@ -271,11 +273,15 @@ impl Inner {
                 // What was true when somebody looked last is no answer for who looks next.
                 *lock(&self.depth) = Asked::default();
             }
-            let joined = tokio::time::timeout(every, self.joined.notified()).await.is_ok();
-            if joined {
-                // Many that join at once do not ask many times.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            self.pause(every, &self.joined).await;
+        }
+    }
+
+    /// Until it is time to ask again, or somebody looks.
+    async fn pause(&self, every: Duration, joined: &Notify) {
+        if tokio::time::timeout(every, joined.notified()).await.is_ok() {
+            // Many that join at once do not ask many times.
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }

@@ -41,7 +41,7 @@ export function failures(list, retryOf) {
 
 export function letters({ groups, count: total, seen, trouble, url, scope }) {
   const sum = groups.reduce((n, group) => n + group.count, 0);
-  const known = total ?? (scope === "queue" ? sum : null);
+  const known = total ?? (scope === "queue" && sum > 0 ? sum : null);
   say(byId("letters-count"), known == null ? "" : `${count(known)} in the queue`);
   show(byId("letters-none"), groups.length === 0 && !(known > 0));
   const most = Math.max(1, ...groups.map((group) => group.count));
@@ -52,6 +52,8 @@ export function letters({ groups, count: total, seen, trouble, url, scope }) {
       number: element("b", {}),
       meter: element("span", { className: "meter", ariaHidden: "true" }, element("span", {})),
       example: element("span", { className: "muted small clip" }),
+  // Nobody may be told that there are none because nobody could ask.
+  const none = known === 0 ? "None." : trouble ? `Not known: ${trouble}` : "Looking…";
     };
     item.append(...Object.values(item.parts));
     return item;
@@ -66,7 +68,8 @@ export function letters({ groups, count: total, seen, trouble, url, scope }) {
   reconcile(byId("letters"), groups, (group) => group.reason, make, patch);
   const own = "By reason: what this worker has sent since it started; longshore dlq list goes through the queue.";
   const part = seen != null && seen < total ? `${count(seen)} of about ${count(total)} looked at; longshore dlq list goes through all.` : "";
-  say(byId("letters-note"), [scope === "queue" ? part : own, trouble].filter(Boolean).join(" "));
+  const said = groups.length === 0 && known == null;
+  say(byId("letters-note"), [scope === "queue" ? part : own, said ? "" : trouble].filter(Boolean).join(" "));
   byId("letters-note").title = url ?? "";
 }
 

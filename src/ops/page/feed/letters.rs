@@ -71,7 +71,7 @@ impl Inner {
                 // As many may be others, for who looks next.
                 looked = None;
             }
-            tokio::time::sleep(every).await;
+            self.pause(every, &self.joined_letters).await;
         }
     }
 
@@ -79,7 +79,9 @@ impl Inner {
         let url = match self.page.dead_letters.url().await {
             Ok(url) => url,
             Err(why) => {
-                lock(&self.letters).trouble = Some(why.to_string());
+                let mut letters = lock(&self.letters);
+                // What was counted before is not known to be so any more.
+                (letters.count, letters.trouble) = (None, Some(why.to_string()));
                 return None;
             }
         };

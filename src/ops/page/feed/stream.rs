@@ -32,6 +32,7 @@ impl Feed {
         // First of all, so that nothing falls between everything and what is new.
         let news = self.0.news.subscribe();
         self.0.joined.notify_one();
+        self.0.joined_letters.notify_one();
         let stream = Stream { feed: self.clone(), news, begun: false, _seat: seat };
         let shutdown = self.0.shutdown.clone();
         let events = unfold(stream, |mut stream| async move {
