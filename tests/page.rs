@@ -256,6 +256,12 @@ async fn a_token_opens_the_page_and_the_metrics_and_health_needs_none() {
         );
         assert!(!whole.contains(TOKEN));
     }
+    let wrong = ask(&address, "POST /login", &[], b"token=not-this-one-at-all");
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.text().contains("role=\"alert\"") && !wrong.text().contains("not-this-one"));
+    assert!(!get(&address, "/").text().contains("role=\"alert\""), "nothing was wrong yet");
+    let reloaded = get(&address, "/login");
+    assert_eq!((reloaded.status, reloaded.header("location")), (303, Some("/")));
     let huge = format!("token={}", "x".repeat(100_000));
     assert_eq!(ask(&address, "POST /login", &[], huge.as_bytes()).status, 413);
 }

@@ -3,7 +3,7 @@
 //! | route | answers |
 //! | --- | --- |
 //! | `GET /` | the page; `?token=…` signs a browser in |
-//! | `POST /login` | the same, from the form that is shown without a token |
+//! | `POST /login` | the same, from the form that is shown without a token; `GET` leads to the page |
 //! | `GET /style.css`, `/icon.svg`, `/….js` | what the page is made of; nothing in there is secret |
 //! | `GET /events` | what happens, as server-sent events |
 //!
@@ -27,7 +27,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, Limited};
 use percent_encoding::percent_decode_str;
@@ -97,7 +97,8 @@ pub fn routes(admin: &Admin, page: Page, shutdown: Shutdown) -> Router {
     guarded = guarded.route_layer(from_fn_with_state(desk.clone(), guard));
     let mut open = Router::new()
         .route("/", get(document))
-        .route("/login", post(login))
+        // Who reloads the form, or kept its address, is asked at the page itself.
+        .route("/login", post(login).get(|| async { Redirect::to("/") }))
         .route("/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
         .route("/style.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }));
     for (path, script) in SCRIPTS {
@@ -132,7 +133,7 @@ async fn document(State(desk): State<Desk>, uri: Uri, headers: HeaderMap) -> Res
     }
     match desk.page.access.to_page(&headers) {
         Ok(()) => asset("text/html; charset=utf-8", DOCUMENT),
-        Err(Refusal::Token) => ask_for_token(),
+        Err(Refusal::Token) => ask_for_token(""),
         Err(refusal) => refused(refusal),
     }
 }
@@ -154,13 +155,17 @@ fn sign_in(desk: &Desk, token: &str) -> Response {
         Some(cookie) => {
             (StatusCode::SEE_OTHER, [(LOCATION, "/".to_owned()), (SET_COOKIE, cookie)]).into_response()
         }
-        None => ask_for_token(),
+        None => ask_for_token(WRONG_TOKEN),
     }
 }
 
-fn ask_for_token() -> Response {
+const WRONG_TOKEN: &str =
+    r#"<p id="wrong" class="trouble" role="alert">That is not the token of this worker.</p>"#;
+
+/// `said`: what went wrong, never what somebody typed.
+fn ask_for_token(said: &str) -> Response {
     let head = [(WWW_AUTHENTICATE, "Bearer"), (CONTENT_TYPE, "text/html; charset=utf-8")];
-    (StatusCode::UNAUTHORIZED, head, LOGIN).into_response()
+    (StatusCode::UNAUTHORIZED, head, LOGIN.replace("<!-- said -->", said)).into_response()
 }
 
 /// A field of a query or of a form.
