@@ -352,14 +352,21 @@ fn a_picture_is_uploaded_watched_and_shown() {
 }
 
 #[test]
-fn a_broken_picture_is_retried_from_its_dead_letter_with_other_settings() {
+fn a_broken_picture_is_retried_from_its_dead_letter_and_again_with_other_settings() {
     let local = Local::start(&[]);
     let mut events = Events::open(&local.address, &[]);
     let whole = jpeg(&picture(900, 900));
     assert_eq!(local.upload("cut.jpg", &whole[..whole.len() / 2]).status, 200);
     let failed = events.picture("cut.jpg", "failed");
     assert_eq!(failed["reason"], "truncated");
-    let letters = events.next("letters", |l| l["groups"][0]["count"] == 1).unwrap();
+    events.next("letters", |l| l["groups"][0]["count"] == 1).unwrap();
+    let retry = format!("POST /pictures/{}/retry", failed["id"]);
+    let answer = ask(&local.address, &retry, &[MARK], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    events.picture("cut.jpg", "failed");
+    let mut events = Events::open(&local.address, &[]);
+    let told = events.next("whole", |_| true).unwrap();
+    let letters = letters(&mut events, &told, |l| l["groups"][0]["count"] == 1);
     assert_eq!(
         (&letters["scope"], &letters["groups"][0]["example"]),
         (&json!("queue"), &json!("s3://longshore-input/cut.jpg"))
@@ -373,24 +380,53 @@ fn a_broken_picture_is_retried_from_its_dead_letter_with_other_settings() {
         wrong.text()
     );
     let right = change(json!({"renditions": "small=90x90", "icc": "srgb", "damaged": "accept"}));
-    assert_eq!((right.status, right.json()), (200, json!({"queued": 0})));
-    let recipe = events.next("recipe", |_| true).unwrap();
-    assert_eq!((&recipe["renditions"], &recipe["changed"]), (&json!("small=90x90,q85,420"), &json!(true)));
-
-    let retry = format!("POST /pictures/{}/retry", failed["id"]);
-    let answer = ask(&local.address, &retry, &[MARK], b"");
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((right.status, right.json()), (200, json!({"queued": 1})), "its letter goes back");
     let done = events.picture("cut.jpg", "done");
     assert_eq!((&done["outputs"][0]["name"], &done["outputs"][0]["width"]), (&json!("small"), &json!(90)));
     events.next("letters", |l| l["groups"] == json!([])).unwrap();
+    let mut later = Events::open(&local.address, &[]);
+    let recipe = later.next("whole", |_| true).unwrap()["studio"]["recipe"].clone();
+    assert_eq!((&recipe["renditions"], &recipe["changed"]), (&json!("small=90x90,q85,420"), &json!(true)));
     let again = ask(&local.address, &retry, &[MARK], b"");
     assert_eq!((again.status, again.json()["error"].as_str().unwrap()), (409, "it has not failed"));
 
-    // Every finished picture once more, with what is set now.
+    // Finished pictures once more, with what is set now.
     let other = change(json!({"renditions": "small=50x50", "icc": "srgb", "damaged": "accept"}));
     assert_eq!(other.json(), json!({"queued": 1}));
     let smaller = events.next("pictures", |list| list[0]["outputs"][0]["width"] == 50);
     assert!(smaller.is_some());
+}
+
+#[test]
+fn settings_that_change_twice_while_pictures_are_in_work_leave_none_at_the_first() {
+    let local = Local::start(&[]);
+    let mut events = Events::open(&local.address, &[]);
+    let large = jpeg(&picture(1600, 1200));
+    for n in 0..30 {
+        assert_eq!(local.upload(&format!("{n}.jpg"), &large).status, 200);
+    }
+    let change = |size: u32| {
+        let body = json!({"renditions": format!("a={size}x{size}"), "icc": "srgb", "damaged": "reject"});
+        assert_eq!(ask(&local.address, "POST /renditions", &[MARK], body.to_string().as_bytes()).status, 200);
+    };
+    change(500);
+    // While some are in work with it.
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    change(300);
+    let mut widths = std::collections::HashMap::new();
+    let all_are_new = |list: &Value| {
+        for picture in list.as_array().unwrap() {
+            let made = (picture["state"].clone(), picture["outputs"][0]["width"].clone());
+            widths.insert(picture["key"].to_string(), made);
+        }
+        widths.len() == 30 && widths.values().all(|made| *made == (json!("done"), json!(300)))
+    };
+    let told = std::cell::RefCell::new(all_are_new);
+    events.next("pictures", |list| told.borrow_mut()(list)).unwrap();
+    // And so they stay: nothing older comes after.
+    let mut later = Events::open(&local.address, &[]);
+    let pictures = later.next("whole", |_| true).unwrap()["studio"]["pictures"].clone();
+    assert!(pictures.as_array().unwrap().iter().all(|p| p["outputs"][0]["width"] == 300), "{pictures}");
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 mod pictures;
 
-pub use pictures::{Picture, Rendition, Shown};
+pub use pictures::{NOT_UPLOADED, Picture, Pictures, Rendition, Shown};
 
 use crate::error::Printable;
 use crate::event::Created;
 use crate::job::Outcome;
-use pictures::Pictures;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

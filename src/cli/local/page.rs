@@ -37,6 +37,8 @@ pub async fn serve(
     let mut page = work::page(config, &made.clients, settings(config), address.ip());
     let studio = Arc::new(studio);
     page.studio = Some(Arc::clone(&studio));
+    let follower = Arc::clone(&studio);
+    tokio::spawn(async move { follower.follow().await });
     tokio::spawn(async move { studio.recall().await });
     tokio::spawn(admin::serve(listener, admin, page, shutdown));
     Ok(Some(format!("http://{address}/")))

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub struct Pictures {
     pictures: VecDeque<Picture>,
     next_id: u64,
+    uploads: u64,
     /// Goes up with every change; a picture has the one of its last.
     revision: u64,
 }
@@ -24,6 +25,11 @@ pub struct Picture {
     pub bytes: u64,
     #[serde(skip)]
     pub etag: String,
+    /// In work when the settings changed, so what comes out may be of the old ones.
+    #[serde(skip)]
+    stale: bool,
+    /// When it was uploaded last, in the order of uploads.
+    pub uploaded: u64,
     /// Changes with every change.
     pub revision: u64,
     /// The revision that its renditions were made in.
@@ -61,13 +67,18 @@ pub struct Rendition {
 }
 
 pub const MOST: usize = 300;
+/// The reason of one that never reached its bucket.
+pub const NOT_UPLOADED: &str = "not-uploaded";
 
 impl Pictures {
     /// One that is about to be uploaded, or uploaded anew.
     pub fn uploading(&mut self, bucket: &str, key: &str, bytes: u64) -> u64 {
+        self.uploads += 1;
+        let uploads = self.uploads;
         self.set(bucket, key, |picture| {
             picture.bytes = bytes;
             picture.shown = Shown::Uploading;
+            picture.uploaded = uploads;
         })
     }
 
@@ -88,8 +99,18 @@ impl Pictures {
     }
 
     pub fn begun(&mut self, created: &Created, queued_ms: Option<u64>, receives: u32) {
+        // Other bytes of a key that had come to its end: somebody stored it anew, not through the page.
+        let anew = self.pictures.iter().any(|p| {
+            let same = p.key == created.key && p.bucket == created.bucket;
+            same && p.has_ended() && created.etag.as_ref().is_some_and(|etag| *etag != p.etag)
+        });
+        self.uploads += u64::from(anew);
+        let uploads = self.uploads;
         self.set(&created.bucket, &created.key, |picture| {
             picture.shown = Shown::Working;
+            if anew {
+                picture.uploaded = uploads;
+            }
             picture.queued_ms = queued_ms;
             picture.receives = receives;
             picture.bytes = created.size.unwrap_or(picture.bytes);
@@ -157,8 +178,38 @@ impl Pictures {
         self.pictures.iter().find(|p| p.id == id)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Picture> {
-        self.pictures.iter()
+    /// The settings have changed: takes those that are to be made anew, as they were, and has them queued. Those
+    /// in work come later, by `take_stale`: two jobs of one picture would race for its renditions. What waits
+    /// begins with the new settings anyway.
+    pub fn take_for_new_settings(&mut self) -> (Vec<Picture>, usize) {
+        let mut in_work = 0;
+        for picture in &mut self.pictures {
+            picture.stale = picture.shown == Shown::Working;
+            in_work += usize::from(picture.stale);
+        }
+        (self.take(|_| true), in_work)
+    }
+
+    /// Those that were in work then and have ended since. None: no more are to come.
+    pub fn take_stale(&mut self) -> Option<Vec<Picture>> {
+        for picture in &mut self.pictures {
+            // Whatever waits begins anew by itself.
+            picture.stale &=
+                !matches!(picture.shown, Shown::Queued | Shown::Retrying { .. } | Shown::Uploading);
+        }
+        self.pictures.iter().any(|p| p.stale).then(|| self.take(|p| p.stale))
+    }
+
+    fn take(&mut self, which: impl Fn(&Picture) -> bool) -> Vec<Picture> {
+        let ended = |p: &&Picture| p.can_be_made_again() && which(p);
+        let taken: Vec<Picture> = self.pictures.iter().filter(ended).cloned().collect();
+        for picture in &taken {
+            self.is_now(picture.id, Shown::Queued);
+        }
+        for picture in self.pictures.iter_mut().filter(|p| p.shown != Shown::Working) {
+            picture.stale = false;
+        }
+        taken
     }
 
     /// What changed after a revision, and the newest revision.
@@ -176,12 +227,15 @@ impl Pictures {
 
     fn add(&mut self, bucket: &str, key: &str) -> u64 {
         self.next_id += 1;
+        self.uploads += 1;
         self.pictures.push_back(Picture {
             id: self.next_id,
             bucket: bucket.into(),
             key: key.into(),
             bytes: 0,
             etag: String::new(),
+            stale: false,
+            uploaded: self.uploads,
             revision: 0,
             made: 0,
             shown: Shown::Queued,
@@ -206,6 +260,19 @@ impl Pictures {
 }
 
 impl Picture {
+    fn has_ended(&self) -> bool {
+        matches!(self.shown, Shown::Done | Shown::Skipped { .. } | Shown::Failed { .. })
+    }
+
+    /// It has come to an end, and something of it is there to begin with: the object, or its letter.
+    fn can_be_made_again(&self) -> bool {
+        match &self.shown {
+            Shown::Done => !self.etag.is_empty(),
+            Shown::Failed { reason, .. } => reason != NOT_UPLOADED,
+            _ => false,
+        }
+    }
+
     fn made(&mut self, made: &Made) {
         // Nothing to do, as it was there: what is known of it stays.
         if made.outputs.is_empty() {

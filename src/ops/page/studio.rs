@@ -5,7 +5,7 @@
 //! | `POST /pictures` | stores the body as a picture named in `x-longshore-name`, through the SDK |
 //! | `GET /pictures/{id}/{number}` | one rendition of a picture |
 //! | `POST /pictures/{id}/retry` | sends its dead letter back to the queue |
-//! | `POST /renditions` | changes what is made of pictures, and queues those that are there once more |
+//! | `POST /renditions` | changes what is made of pictures, and queues all pictures once more |
 //!
 //! Everything that changes something must come from the page itself: see `access::from_page`.
 
@@ -14,7 +14,7 @@ mod routes;
 
 pub use routes::routes;
 
-use super::super::history::{History, Shown};
+use super::super::history::{History, NOT_UPLOADED, Picture, Pictures, Shown};
 use crate::aws::{self, Clients};
 use crate::cli::RenderArgs;
 use crate::config::RenderConfig;
@@ -28,9 +28,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use tokio::sync::{Mutex as Turn, Semaphore};
+use std::time::Duration;
+use tokio::sync::{Mutex as Turn, Notify, Semaphore};
+
+/// Whether a picture in work has ended is looked up so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub struct Studio {
     clients: Clients,
@@ -43,6 +48,8 @@ pub struct Studio {
     typed: Mutex<RenderArgs>,
     /// They are not those of the command line any more.
     changed: AtomicBool,
+    /// Just now: somebody has to look after what was in work.
+    applied: Notify,
     max_bytes: u64,
     /// Who goes through the letters hides them from others: one at a time.
     letters: Turn<Letters>,
@@ -96,6 +103,7 @@ impl Studio {
             recipes,
             typed: Mutex::new(typed),
             changed: AtomicBool::new(false),
+            applied: Notify::new(),
             max_bytes,
             letters: Turn::new(letters),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
@@ -132,7 +140,7 @@ impl Studio {
             }
             Err(e) => {
                 let why = Printable(&aws::explain(&e)).to_string();
-                let failed = Shown::Failed { reason: "not-uploaded".into(), detail: why.clone() };
+                let failed = Shown::Failed { reason: NOT_UPLOADED.into(), detail: why.clone() };
                 self.history.pictures(|p| p.is_now(id, failed));
                 Err(why)
             }
@@ -156,26 +164,12 @@ impl Studio {
         if !matches!(failed.shown, Shown::Failed { .. }) {
             return Err("it has not failed".into());
         }
-        let letters = self.letters.lock().await;
         // Said first: the worker may begin with it before we know that it was sent.
         self.history.pictures(|p| p.is_now(id, Shown::Queued));
-        let place = format!("s3://{}/{}", failed.bucket, failed.key);
-        let found = AtomicBool::new(false);
-        let mine = |letter: &Letter| match letter.objects.contains(&place) {
-            true => {
-                found.store(true, Ordering::Relaxed);
-                Fate::Redrive
-            }
-            false => Fate::Keep,
-        };
-        let tally = letters.go_through(mine, || found.load(Ordering::Relaxed)).await;
-        let why = match tally {
-            Ok(tally) if tally.redriven > 0 => return Ok(()),
-            Ok(_) => "no letter of it is in the dead-letter queue: upload it again".to_owned(),
-            Err(why) => why.to_string(),
-        };
-        self.history.pictures(|p| p.is_now(id, failed.shown));
-        Err(why)
+        match self.redrive(&[failed]).await? {
+            0 => Err("no letter of it is in the dead-letter queue: upload it again".into()),
+            _ => Ok(()),
+        }
     }
 
     /// What is in the dead-letter queue.
@@ -212,29 +206,80 @@ impl Studio {
         Ok(())
     }
 
-    /// Queues every finished picture once more; gives how many.
+    /// Queues every picture once more, that of a letter too; gives how many, with those that are in work.
     async fn again(&self) -> Result<usize, String> {
-        let done = self.history.pictures(|p| {
-            let done = p.all().filter(|p| p.shown == Shown::Done && !p.etag.is_empty());
-            done.cloned().collect::<Vec<_>>()
-        });
-        let mut queued = 0;
-        for chunk in done.unwrap_or_default().chunks(10) {
-            self.history.pictures(|p| chunk.iter().for_each(|picture| p.is_now(picture.id, Shown::Queued)));
+        let (ended, in_work) = self.history.pictures(Pictures::take_for_new_settings).unwrap_or_default();
+        self.applied.notify_one();
+        Ok(in_work + self.queue(ended).await?)
+    }
+
+    /// Queues what was in work when the settings changed, as soon as it ends.
+    pub async fn follow(&self) {
+        loop {
+            self.applied.notified().await;
+            while let Some(ended) = self.history.pictures(Pictures::take_stale).flatten() {
+                if let Err(why) = self.queue(ended).await {
+                    tracing::warn!("a picture stays as the settings were: {why}");
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// Queues pictures that ended: those that are done as if they were uploaded, failed ones by their letters. What
+    /// cannot be queued is again what it was.
+    async fn queue(&self, ended: Vec<Picture>) -> Result<usize, String> {
+        let (done, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(|p| p.shown == Shown::Done);
+        let sent = self.send(&done).await;
+        let redriven = self.redrive(&failed).await;
+        Ok(sent? + redriven?)
+    }
+
+    async fn send(&self, done: &[Picture]) -> Result<usize, String> {
+        let (mut sent, mut trouble) = (0, None);
+        for chunk in done.chunks(10) {
             let bodies: Vec<String> =
                 chunk.iter().map(|p| event::body_for(&p.bucket, &p.key, p.bytes, &p.etag)).collect();
             let results = send_batch(&self.clients, &self.queue_url, &bodies).await;
             for (picture, result) in chunk.iter().zip(results) {
                 match result {
-                    Ok(()) => queued += 1,
+                    Ok(()) => sent += 1,
                     Err(why) => {
                         self.history.pictures(|p| p.is_now(picture.id, Shown::Done));
-                        return Err(format!("cannot queue {}: {why}", Printable(&picture.key)));
+                        trouble = Some(format!("cannot queue {}: {why}", Printable(&picture.key)));
                     }
                 }
             }
         }
-        Ok(queued)
+        trouble.map_or(Ok(sent), Err)
+    }
+
+    /// Sends the letters of these back.
+    async fn redrive(&self, failed: &[Picture]) -> Result<usize, String> {
+        if failed.is_empty() {
+            return Ok(0);
+        }
+        let letters = self.letters.lock().await;
+        let found = Mutex::new(HashSet::new());
+        let place = |p: &Picture| format!("s3://{}/{}", p.bucket, p.key);
+        let places: HashSet<String> = failed.iter().map(place).collect();
+        let mine = |letter: &Letter| {
+            let mut theirs = letter.objects.iter().filter(|object| places.contains(*object)).peekable();
+            if theirs.peek().is_none() {
+                return Fate::Keep;
+            }
+            found.lock().unwrap_or_else(PoisonError::into_inner).extend(theirs.cloned());
+            Fate::Redrive
+        };
+        let all = || found.lock().unwrap_or_else(PoisonError::into_inner).len() == places.len();
+        let tally = letters.go_through(mine, all).await;
+        let sent = tally.as_ref().is_ok_and(|tally| tally.redriven > 0);
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let found = if sent { found } else { HashSet::new() };
+        for picture in failed.iter().filter(|p| !found.contains(&place(p))) {
+            self.history.pictures(|p| p.is_now(picture.id, picture.shown.clone()));
+        }
+        tally.map(|_| found.len()).map_err(|why| why.to_string())
     }
 }
 
