@@ -51,10 +51,30 @@ export function reconcile(parent, items, keyOf, make, patch) {
   for (const child of known.values()) child.remove();
 }
 
+let closed = false;
+
+/** Buttons of class `acts` do something with the worker: none while it is closed, and none twice at once. */
+export function close(now) {
+  closed = now;
+  document.querySelectorAll("button.acts").forEach(enable);
+}
+
+export function pend(button, pending) {
+  button.pending = pending;
+  enable(button);
+}
+
+function enable(button) {
+  button.disabled = closed || Boolean(button.pending);
+}
+
 /** A request that changes something; the header says that it comes from this page. */
 export async function change(path, options = {}) {
   const headers = { "x-longshore": "page", ...options.headers };
-  const answer = await fetch(path, { method: "POST", ...options, headers });
+  const answer = await fetch(path, { method: "POST", ...options, headers }).catch(() => {
+    // What browsers say of it differs, and helps nobody.
+    throw new Error("the worker is closed, or cannot be reached");
+  });
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw Object.assign(new Error(body.error ?? `HTTP ${answer.status}`), { mistakes: body.mistakes });
   return body;

@@ -6,7 +6,7 @@ import { bytes, plural } from "./format.js";
 const AT_ONCE = 3;
 let most = Infinity;
 let waiting = [];
-let [running, finished, begun] = [0, 0, 0];
+let [running, finished, sent, begun] = [0, 0, 0, 0];
 
 export function start(maxBytes) {
   const first = most === Infinity;
@@ -69,7 +69,7 @@ async function walk(entry) {
 function add(list) {
   if (list.length === 0) return;
   if (running === 0 && waiting.length === 0) {
-    [finished, begun] = [0, 0];
+    [finished, sent, begun] = [0, 0, 0];
     byId("upload-errors").replaceChildren();
     show(byId("upload-errors"), false);
   }
@@ -86,6 +86,7 @@ async function next() {
     if (one.file.size > most) throw new Error(`${bytes(one.file.size)} are more than ${bytes(most)} (--max-bytes)`);
     const name = encodeURIComponent(one.name);
     await change("/pictures", { body: one.file, headers: { "x-longshore-name": name, "content-type": "application/octet-stream" } });
+    sent += 1;
   } catch (error) {
     byId("upload-errors").append(element("li", {}, `${one.name}: ${error.message}`));
     show(byId("upload-errors"), true);
@@ -98,7 +99,9 @@ async function next() {
 
 function tell() {
   const over = finished === begun;
-  say(byId("upload-status"), over ? `${plural(begun, "picture")} sent` : `uploading ${finished + 1} of ${begun}`);
+  const failed = finished - sent;
+  const result = `${plural(sent, "picture")} sent${failed ? `, ${failed} not` : ""}`;
+  say(byId("upload-status"), over ? result : `uploading ${finished + 1} of ${begun}`);
   const progress = byId("upload-progress");
   progress.max = begun;
   progress.value = finished;
