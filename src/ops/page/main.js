@@ -1,8 +1,8 @@
 // One stream of events, and who is told of them.
 
 import { Chart } from "./chart.js";
-import { byId, say, show } from "./dom.js";
-import { age, clock, count, rate, time } from "./format.js";
+import { byId, close, say, show } from "./dom.js";
+import { age, clock, count, plural, rate, time } from "./format.js";
 import * as gallery from "./gallery.js";
 import * as panels from "./panels.js";
 import * as recipe from "./recipe.js";
@@ -129,7 +129,9 @@ const heard = {
   },
 };
 
-function lost(why) {
+  close(state === "closed");
+/** Ends the stream and says nothing of it. */
+function hangUp() {
   source?.close();
   source = null;
   clearTimeout(silence);
@@ -142,20 +144,27 @@ function lost(why) {
 
 async function connect() {
   clearTimeout(timer);
-  if (source) return;
+  if (source || document.hidden) return;
   // Asked first: an event source does not tell why it was refused.
   const patience = AbortSignal.timeout(LONGEST_SILENCE);
   const answer = await fetch("/events", { method: "HEAD", signal: patience }).catch(() => null);
   if (answer?.status === 401) return location.reload();
   if (answer?.status === 503) return lost("Too many pages of this worker are open;");
   if (!answer?.ok) return lost("The worker is closed, or cannot be reached,");
-  if (source) return;
+  if (source || document.hidden) return;
   source = new EventSource("/events");
   heardSomething();
   source.onerror = () => lost("The worker is closed, or cannot be reached,");
   source.onopen = () => {
     lostAt = null;
     pause = 500;
+  clearTimeout(timer);
+}
+
+function lost(why) {
+  hangUp();
+  // Nobody looks: asked anew when somebody does.
+  if (document.hidden) return;
   };
   for (const [name, listener] of Object.entries(heard)) {
     source.addEventListener(name, (event) => {
@@ -166,9 +175,9 @@ async function connect() {
 }
 
 // A computer that slept need not wait for the pause to end.
-for (const event of ["online", "visibilitychange"]) {
-  addEventListener(event, () => source === null && !document.hidden && connect());
-}
+addEventListener("online", connect);
 recipe.start();
 gallery.start();
 connect();
+// Browsers open six connections to a host: pages in the background would leave none for the one that is looked at.
+addEventListener("visibilitychange", () => (document.hidden ? hangUp() : connect()));
