@@ -16,8 +16,8 @@ function ceiling(n) {
 }
 
 export class Chart {
-  /** `lines`: what to draw of a sample, the first one filled; `figure`: number and unit of a value. */
-  constructor({ label, lines, figure, least = 1 }) {
+  /** `about`: what the figure covers; `lines`: what to draw of a sample, the first one filled; `figure`: number and unit of a value. */
+  constructor({ label, about, lines, figure, least = 1 }) {
     Object.assign(this, { label, lines, figure, least });
     this.value = element("b", { className: "value" });
     this.unit = element("span", { className: "unit" });
@@ -32,7 +32,7 @@ export class Chart {
     const head = element("p", { className: "figure" }, this.value, this.unit, this.note);
     const plot = element("div", { className: "plot" }, this.svg, this.top);
     const ends = element("p", { className: "ends muted", ariaHidden: "true" }, element("span", {}, "5 min ago"), element("span", {}, "now"));
-    this.node = element("div", { className: "tile" }, element("h3", {}, label), head, plot, ends);
+    this.node = element("div", { className: "tile", title: about }, element("h3", {}, label), head, plot, ends);
     plot.addEventListener("pointermove", (event) => this.point(event));
     plot.addEventListener("pointerleave", () => this.point(null));
     this.samples = [];

@@ -8,7 +8,8 @@ import * as panels from "./panels.js";
 import * as recipe from "./recipe.js";
 import * as upload from "./upload.js";
 
-const SAMPLES = 300;
+/** What charts show, in milliseconds. */
+const SPAN = 300_000;
 const LONGEST_PAUSE = 5_000;
 // Samples come every second: a worker that stands still closes nothing, and says nothing.
 const LONGEST_SILENCE = 10_000;
@@ -16,19 +17,28 @@ const LONGEST_SILENCE = 10_000;
 const charts = [
   new Chart({
     label: "Backlog",
+    about: "Messages that wait in the queue, and that are held, by SQS's own estimate",
     lines: [{ of: (s) => s.waiting }, { name: "held by workers", of: (s) => s.hidden }],
     figure: (n) => [count(n), ""],
     least: 5,
   }),
-  new Chart({ label: "In flight here", lines: [{ of: (s) => s.in_flight }], figure: (n) => [count(n), ""], least: 5 }),
+  new Chart({
+    label: "In flight here",
+    about: "Messages in the hands of this worker",
+    lines: [{ of: (s) => s.in_flight }],
+    figure: (n) => [count(n), ""],
+    least: 5,
+  }),
   new Chart({
     label: "Rate",
+    about: "Over the last 5 seconds; longshore status tells that of the last minute",
     lines: [{ of: (s) => s.rate }, { name: "failing", of: (s) => s.failures }],
     figure: (n) => [rate(n), n == null ? "" : "/s"],
     least: 2,
   }),
   new Chart({
     label: "Latency, median",
+    about: "Of what ended in the last 10 seconds; longshore status tells those of the last five minutes",
     lines: [{ of: (s) => s.p50_ms }, { name: "p99", of: (s) => s.p99_ms }],
     figure: time,
     least: 50,
@@ -55,8 +65,11 @@ function whole(data) {
   const version = JSON.stringify(data.about.versions);
   // Another version may speak otherwise: take its page.
   if (about && JSON.stringify(about.versions) !== version) return location.reload();
+  if (about && about.started !== data.about.started) recipe.forget();
   about = data.about;
-  samples = data.samples;
+  // A new process knows nothing of the time before it; this page does, and of the hole between them.
+  const from = data.samples[0]?.at ?? Infinity;
+  samples = [...samples.filter((sample) => sample.at < from), ...data.samples];
   say(byId("mode"), about.mode === "local" ? "local" : "read-only");
   show(byId("mode"), true);
   say(byId("queue"), about.queue.split("/").at(-1));
@@ -102,6 +115,7 @@ function tellSamples() {
 }
 
 function tellStatus(state, word, line) {
+  samples = samples.filter((sample) => sample.at > last.at - SPAN);
   const status = byId("status");
   if (status.dataset.state !== state) status.dataset.state = state;
   document.body.dataset.state = state;
@@ -117,7 +131,6 @@ const heard = {
   whole,
   sample(sample) {
     samples.push(sample);
-    if (samples.length > SAMPLES) samples.shift();
     tellSamples();
   },
   failures: tellFailures,

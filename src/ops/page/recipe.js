@@ -27,6 +27,9 @@ export function start() {
   });
 }
 
+/** Another process, with the settings of its command line: what was said of the last one is over. */
+export const forget = () => tell([], "");
+
 function tell(mistakes, done) {
   byId("recipe-mistakes").replaceChildren(...mistakes.map((line) => element("li", {}, line)));
   show(byId("recipe-mistakes"), mistakes.length > 0);
