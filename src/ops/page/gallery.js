@@ -1,10 +1,10 @@
 // Pictures on their way, and their renditions side by side.
 
-import { byId, change, element, reconcile, say, show } from "./dom.js";
+import { byId, change, element, pend, reconcile, say, show } from "./dom.js";
 import { bytes, plural, timeText } from "./format.js";
 
 const STEPS = ["uploaded", "queued", "in work", "done"];
-/** How many steps are behind a picture, and what is said of it. */
+/** How many steps a picture has come to, and what is said of it. */
 const STATES = {
   uploading: [0, "uploading"],
   queued: [2, "queued"],
@@ -22,11 +22,19 @@ const NEWEST = 24;
 const pictures = new Map();
 let asked = false;
 let all = false;
+let suffixes = "";
+
+/** What keys must end in, as the setting has it. */
+export function endings(list) {
+  suffixes = (list ?? "").split(",").join(", ");
+}
 
 export function start() {
   byId("more").addEventListener("click", () => {
     all = true;
     render();
+    // The button is gone; what it brought comes next.
+    byId("gallery").children[NEWEST]?.focus({ preventScroll: true });
   });
 }
 
@@ -54,17 +62,20 @@ export async function retry(id) {
   const picture = pictures.get(id);
   say(byId("announce"), `Retrying ${picture?.key ?? ""}`);
   const card = byId("gallery").querySelector(`[data-key="${id}"]`);
+  if (card) pend(card.parts.retry, true);
   try {
     await change(`/pictures/${id}/retry`);
   } catch (error) {
     if (!card) return;
+    pend(card.parts.retry, false);
+    card.troubleAfter = picture?.total_ms;
     say(card.parts.trouble, error.message);
     show(card.parts.trouble, true);
   }
 }
 
 function render() {
-  const list = [...pictures.values()].sort((a, b) => b.id - a.id);
+  const list = [...pictures.values()].sort((a, b) => b.uploaded - a.uploaded || b.id - a.id);
   const shown = all ? list : list.slice(0, NEWEST);
   show(byId("more"), shown.length < list.length);
   say(byId("more"), `Show all ${list.length}`);
@@ -75,18 +86,20 @@ function render() {
   const moving = list.filter((p) => MOVING.includes(p.state)).length;
   const parts = [`${done} done`];
   if (failed) parts.push(`${failed} failed`);
+  const skipped = list.filter((p) => p.state === "skipped").length;
+  if (skipped) parts.push(`${skipped} skipped`);
   if (moving) parts.push(`${moving} on the way`);
   say(byId("tally"), list.length ? `${plural(list.length, "picture")}: ${parts.join(", ")}` : "");
   if (moving === 0 && list.length) say(byId("announce"), `${done} done, ${failed} failed`);
 }
 
 function make(picture) {
-  const card = element("li", { className: "card" });
+  const card = element("li", { className: "card", tabIndex: -1 });
   const parts = {
     key: element("span", { className: "key clip" }),
     size: element("span", { className: "muted" }),
     state: element("span", { className: "tag" }),
-    steps: element("span", { className: "steps", ariaHidden: "true" }, ...STEPS.map(() => element("i", {}))),
+    steps: element("span", { className: "steps" }, ...STEPS.map((step) => element("span", {}, step))),
     pair: element("div", { className: "pair" }),
     hole: element("div", { className: "hole", ariaHidden: "true" }),
     why: element("p", { className: "why" }),
@@ -94,12 +107,16 @@ function make(picture) {
     detail: element("span", {}),
     stages: element("span", { className: "stages", ariaHidden: "true" }),
     times: element("p", { className: "times muted" }),
-    retry: element("button", { type: "button", className: "small" }, "Retry"),
+    retry: element("button", { type: "button", className: "small acts" }, "Retry"),
     trouble: element("p", { className: "trouble", role: "alert", hidden: true }),
   };
   card.parts = parts;
   parts.why.append(parts.reason, parts.detail);
-  parts.retry.addEventListener("click", () => retry(picture.id));
+  parts.retry.addEventListener("click", () => {
+    // The button goes away, and whoever came by keyboard stays.
+    card.focus({ preventScroll: true });
+    retry(picture.id);
+  });
   const head = element("div", { className: "card-head" }, parts.key, parts.size, parts.state);
   card.append(head, parts.steps, parts.pair, parts.hole, parts.why, parts.stages, parts.times, parts.retry, parts.trouble);
   return card;
@@ -115,15 +132,21 @@ function patch(card, picture) {
   parts.key.title = `s3://${picture.bucket}/${picture.key}`;
   say(parts.size, picture.bytes ? bytes(picture.bytes) : "");
   say(parts.state, word);
-  [...parts.steps.children].forEach((step, i) => step.classList.toggle("behind", i < behind));
+  [...parts.steps.children].forEach((step, i) => {
+    step.classList.toggle("behind", i < behind);
+    step.ariaCurrent = i === Math.max(behind, 1) - 1 ? "step" : null;
+  });
   show(parts.steps, MOVING.includes(picture.state));
   const fails = ["failed", "retrying", "skipped"].includes(picture.state);
   say(parts.reason, picture.reason ?? "");
-  say(parts.detail, fails ? `${picture.reason ? ": " : ""}${picture.detail}` : "");
+  const detail = picture.detail === "ignored: suffix" ? `not one of ${suffixes}` : picture.detail;
+  say(parts.detail, fails ? `${picture.reason ? ": " : ""}${detail}` : "");
   show(parts.why, fails);
   show(parts.retry, picture.state === "failed" && picture.reason !== "not-uploaded");
   parts.retry.setAttribute("aria-label", `Retry ${picture.key}`);
-  if (picture.state !== "failed") show(parts.trouble, false);
+  pend(parts.retry, false);
+  // What was said of the last retry, until there is something newer to say.
+  if (picture.state !== "failed" || picture.total_ms !== card.troubleAfter) show(parts.trouble, false);
   patchPair(card, picture);
   patchTimes(parts, picture);
 }
