@@ -76,7 +76,7 @@ function whole(data) {
   byId("queue").title = about.queue;
   settings = data.settings;
   panels.settings(settings);
-  panels.letters(data.letters);
+  tellLetters(data.letters);
   panels.versions(about);
   show(byId("studio"), Boolean(data.studio));
   if (data.studio) {
@@ -97,15 +97,25 @@ function tellRecipe(now) {
 
 function tellFailures(list) {
   failures = list;
+  const open = list.filter((failure) => !failure.mended).length;
+  say(byId("to-failures"), plural(open, "failure"));
+  show(byId("to-failures"), open > 0);
   panels.failures(list, (failure) => {
     const picture = failure.outcome === "rejected" && gallery.find(failure.bucket, failure.key);
     return picture && picture.state === "failed" ? () => gallery.retry(picture.id) : null;
   });
 }
 
+function tellLetters(letters) {
+  const known = panels.letters(letters);
+  say(byId("to-letters"), plural(known ?? 0, "dead letter"));
+  show(byId("to-letters"), known > 0);
+}
+
 function tellSamples() {
   const last = samples.at(-1);
   if (!last) return;
+  samples = samples.filter((sample) => sample.at > last.at - SPAN);
   for (const chart of charts) chart.update(samples, last.at);
   say(byId("uptime"), `up ${age((last.at - about.started) / 1000)}`);
   say(byId("asked"), last.unasked ?? "");
@@ -116,10 +126,10 @@ function tellSamples() {
 }
 
 function tellStatus(state, word, line) {
-  samples = samples.filter((sample) => sample.at > last.at - SPAN);
   const status = byId("status");
   if (status.dataset.state !== state) status.dataset.state = state;
   document.body.dataset.state = state;
+  close(state === "closed");
   say(byId("status-text"), word);
   const banner = byId("banner");
   banner.dataset.state = state;
@@ -135,7 +145,7 @@ const heard = {
     tellSamples();
   },
   failures: tellFailures,
-  letters: panels.letters,
+  letters: tellLetters,
   recipe: tellRecipe,
   pictures(list) {
     gallery.update(list, false);
@@ -143,15 +153,20 @@ const heard = {
   },
 };
 
-  close(state === "closed");
 /** Ends the stream and says nothing of it. */
 function hangUp() {
   source?.close();
   source = null;
   clearTimeout(silence);
+  clearTimeout(timer);
+}
+
+function lost(why) {
+  hangUp();
+  // Nobody looks: asked anew when somebody does.
+  if (document.hidden) return;
   lostAt ??= Date.now();
   tellStatus("closed", "closed", `${why} since ${clock(lostAt)}. This page goes on by itself when the worker is back.`);
-  clearTimeout(timer);
   timer = setTimeout(connect, pause * (0.75 + Math.random() / 2));
   pause = Math.min(2 * pause, LONGEST_PAUSE);
 }
@@ -172,13 +187,6 @@ async function connect() {
   source.onopen = () => {
     lostAt = null;
     pause = 500;
-  clearTimeout(timer);
-}
-
-function lost(why) {
-  hangUp();
-  // Nobody looks: asked anew when somebody does.
-  if (document.hidden) return;
   };
   for (const [name, listener] of Object.entries(heard)) {
     source.addEventListener(name, (event) => {
@@ -188,10 +196,10 @@ function lost(why) {
   }
 }
 
+// Browsers open six connections to a host: pages in the background would leave none for the one that is looked at.
+addEventListener("visibilitychange", () => (document.hidden ? hangUp() : connect()));
 // A computer that slept need not wait for the pause to end.
 addEventListener("online", connect);
 recipe.start();
 gallery.start();
 connect();
-// Browsers open six connections to a host: pages in the background would leave none for the one that is looked at.
-addEventListener("visibilitychange", () => (document.hidden ? hangUp() : connect()));

@@ -1,6 +1,6 @@
 // Failures, dead letters, settings, versions.
 
-import { byId, element, reconcile, say, show } from "./dom.js";
+import { byId, element, pend, reconcile, say, show } from "./dom.js";
 import { clock, count, plural } from "./format.js";
 
 const OUTCOMES = { rejected: "rejected", retry: "tried again", blocked: "blocked", gone: "gone" };
@@ -11,15 +11,22 @@ export function failures(list, retryOf) {
   say(byId("failures-count"), list.length ? plural(list.length, "object") : "");
   const make = () => {
     const item = element("li", {});
+    item.tabIndex = -1;
     item.parts = {
       at: element("time", { className: "muted" }),
-      key: element("span", { className: "key clip" }),
+      key: element("span", { className: "key wrap" }),
       reason: element("span", { className: "tag" }),
       detail: element("span", { className: "detail" }),
-      retry: element("button", { type: "button", className: "small" }, "Retry"),
+      retry: element("button", { type: "button", className: "small acts" }, "Retry"),
     };
-    item.parts.retry.addEventListener("click", () => item.retry?.());
-    item.append(...Object.values(item.parts));
+    const { at, key, reason, detail, retry } = item.parts;
+    retry.addEventListener("click", () => {
+      // The button goes away, and whoever came by keyboard stays.
+      item.focus({ preventScroll: true });
+      pend(retry, true);
+      item.retry?.();
+    });
+    item.append(at, key, element("span", { className: "side" }, reason, retry), detail);
     return item;
   };
   const patch = (item, failure) => {
@@ -33,17 +40,22 @@ export function failures(list, retryOf) {
     const receives = failure.receives > 1 ? ` (received ${failure.receives} times)` : "";
     say(detail, failure.detail + receives);
     item.retry = failure.mended ? null : retryOf(failure);
+    pend(retry, false);
     show(retry, item.retry != null);
     retry.setAttribute("aria-label", `Retry ${failure.key}`);
   };
   reconcile(byId("failures"), list, (f) => `${f.bucket}/${f.key}/${f.key ? "" : f.id}`, make, patch);
 }
 
+/** Gives how many there are; null: nobody knows. */
 export function letters({ groups, count: total, seen, trouble, url, scope }) {
   const sum = groups.reduce((n, group) => n + group.count, 0);
   const known = total ?? (scope === "queue" && sum > 0 ? sum : null);
   say(byId("letters-count"), known == null ? "" : `${count(known)} in the queue`);
+  // Nobody may be told that there are none because nobody could ask.
+  const none = known === 0 ? "None." : trouble ? `Not known: ${trouble}` : "Looking…";
   show(byId("letters-none"), groups.length === 0 && !(known > 0));
+  say(byId("letters-none"), none);
   const most = Math.max(1, ...groups.map((group) => group.count));
   const make = () => {
     const item = element("li", {});
@@ -51,9 +63,7 @@ export function letters({ groups, count: total, seen, trouble, url, scope }) {
       reason: element("span", { className: "key" }),
       number: element("b", {}),
       meter: element("span", { className: "meter", ariaHidden: "true" }, element("span", {})),
-      example: element("span", { className: "muted small clip" }),
-  // Nobody may be told that there are none because nobody could ask.
-  const none = known === 0 ? "None." : trouble ? `Not known: ${trouble}` : "Looking…";
+      example: element("span", { className: "muted small wrap" }),
     };
     item.append(...Object.values(item.parts));
     return item;
@@ -63,7 +73,6 @@ export function letters({ groups, count: total, seen, trouble, url, scope }) {
     say(item.parts.number, count(group.count));
     item.parts.meter.firstElementChild.style.width = `${(100 * group.count) / most}%`;
     say(item.parts.example, group.example);
-    item.parts.example.title = group.example;
   };
   reconcile(byId("letters"), groups, (group) => group.reason, make, patch);
   const own = "By reason: what this worker has sent since it started; longshore dlq list goes through the queue.";
@@ -71,6 +80,7 @@ export function letters({ groups, count: total, seen, trouble, url, scope }) {
   const said = groups.length === 0 && known == null;
   say(byId("letters-note"), [scope === "queue" ? part : own, said ? "" : trouble].filter(Boolean).join(" "));
   byId("letters-note").title = url ?? "";
+  return known;
 }
 
 export function settings(list) {
