@@ -76,7 +76,7 @@ struct Wanted {
 /// Uploads are held in memory, each up to `--max-bytes`.
 const UPLOADS_AT_ONCE: usize = 3;
 /// No more letters than this are looked at; the terminal shows all.
-const MOST_LETTERS: u64 = 2000;
+pub const MOST_LETTERS: u64 = 2000;
 /// S3 allows 1,024 bytes; the prefix of a rendition has to fit as well.
 const MOST_KEY_BYTES: usize = 900;
 

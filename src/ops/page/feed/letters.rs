@@ -3,6 +3,8 @@
 
 use super::{ASK_EMBEDDED_EVERY, ASK_SQS_EVERY, Inner, lock};
 use crate::error::Error;
+#[cfg(feature = "local")]
+use crate::ops::page::studio::MOST_LETTERS;
 use crate::queue::letters::{self, Reasons};
 use crate::queue::{Depth, Queue};
 use serde_json::{Value, json};
@@ -57,8 +59,9 @@ impl Inner {
                     let count = depth.map(|d| d.waiting + d.hidden);
                     // Going through takes seconds and hides letters meanwhile: only when there is something new.
                     if count.is_some() && count != looked {
-                        self.go_through(count).await;
-                        looked = count;
+                        let all = self.go_through(count).await;
+                        // One that went and came back meanwhile is not in it, and the count is the same.
+                        looked = count.filter(|_| all);
                     }
                 } else {
                     let visible = depth.map(|d| d.waiting);
@@ -115,16 +118,26 @@ impl Inner {
     }
 
     #[cfg(not(feature = "local"))]
-    async fn go_through(&self, _: Option<u64>) {}
+    async fn go_through(&self, _: Option<u64>) -> bool {
+        true
+    }
 
     #[cfg(feature = "local")]
-    async fn go_through(&self, count: Option<u64>) {
-        let Some(studio) = &self.page.studio else { return };
+    async fn go_through(&self, count: Option<u64>) -> bool {
+        let Some(studio) = &self.page.studio else { return true };
         let reasons =
             if count == Some(0) { Ok(Reasons::default()) } else { studio.letters_by_reason().await };
         match reasons {
-            Ok(reasons) => lock(&self.letters).groups = Some(reasons.ranked()),
-            Err(why) => lock(&self.letters).trouble = Some(why.to_string()),
+            Ok(reasons) => {
+                let groups = reasons.ranked();
+                let seen: u64 = groups.iter().map(|(_, count, _)| count).sum();
+                lock(&self.letters).groups = Some(groups);
+                seen >= count.unwrap_or(0).min(MOST_LETTERS)
+            }
+            Err(why) => {
+                lock(&self.letters).trouble = Some(why.to_string());
+                false
+            }
         }
     }
 }
