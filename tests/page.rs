@@ -97,6 +97,13 @@ fn letters(events: &mut Events, whole: &Value, wanted: impl Fn(&Value) -> bool) 
     }
 }
 
+/// The same for who looks now: what changes at once with a picture may be told before it.
+fn letters_now(address: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut events = Events::open(address, &[]);
+    let whole = events.next("whole", |_| true).unwrap();
+    letters(&mut events, &whole, wanted)
+}
+
 fn by_reason(letters: &Value) -> Vec<(String, u64)> {
     let group = |g: &Value| (g["reason"].as_str().unwrap().to_owned(), g["count"].as_u64().unwrap());
     letters["groups"].as_array().unwrap().iter().map(group).collect()
@@ -359,16 +366,14 @@ fn a_broken_picture_is_retried_from_its_dead_letter_and_again_with_other_setting
     assert_eq!(local.upload("cut.jpg", &whole[..whole.len() / 2]).status, 200);
     let failed = events.picture("cut.jpg", "failed");
     assert_eq!(failed["reason"], "truncated");
-    events.next("letters", |l| l["groups"][0]["count"] == 1).unwrap();
+    letters_now(&local.address, |l| l["groups"][0]["count"] == 1);
     let retry = format!("POST /pictures/{}/retry", failed["id"]);
     let answer = ask(&local.address, &retry, &[MARK], b"");
     assert_eq!(answer.status, 200, "{}", answer.text());
     events.picture("cut.jpg", "failed");
-    let mut events = Events::open(&local.address, &[]);
-    let told = events.next("whole", |_| true).unwrap();
-    let letters = letters(&mut events, &told, |l| l["groups"][0]["count"] == 1);
+    let told = letters_now(&local.address, |l| l["groups"][0]["count"] == 1);
     assert_eq!(
-        (&letters["scope"], &letters["groups"][0]["example"]),
+        (&told["scope"], &told["groups"][0]["example"]),
         (&json!("queue"), &json!("s3://longshore-input/cut.jpg"))
     );
     let change = |body: Value| ask(&local.address, "POST /renditions", &[MARK], body.to_string().as_bytes());
@@ -383,9 +388,9 @@ fn a_broken_picture_is_retried_from_its_dead_letter_and_again_with_other_setting
     assert_eq!((right.status, right.json()), (200, json!({"queued": 1})), "its letter goes back");
     let done = events.picture("cut.jpg", "done");
     assert_eq!((&done["outputs"][0]["name"], &done["outputs"][0]["width"]), (&json!("small"), &json!(90)));
-    events.next("letters", |l| l["groups"] == json!([])).unwrap();
+    letters_now(&local.address, |l| l["groups"] == json!([]));
     let mut later = Events::open(&local.address, &[]);
-    let recipe = later.next("whole", |_| true).unwrap()["studio"]["recipe"].clone();
+    let recipe = &later.next("whole", |_| true).unwrap()["studio"]["recipe"];
     assert_eq!((&recipe["renditions"], &recipe["changed"]), (&json!("small=90x90,q85,420"), &json!(true)));
     let again = ask(&local.address, &retry, &[MARK], b"");
     assert_eq!((again.status, again.json()["error"].as_str().unwrap()), (409, "it has not failed"));
