@@ -31,6 +31,7 @@ pub async fn serve(
         dlq_url: made.dlq_url.clone(),
         input: INPUT_BUCKET.into(),
         output: OUTPUT_BUCKET.into(),
+        suffixes: config.suffixes.clone(),
     };
     let (history, recipes) = (admin.history.clone(), worker.recipes());
     let studio = Studio::open(places, history, recipes, args.render.clone(), config.render.max_bytes).await?;

@@ -26,7 +26,7 @@ let suffixes = "";
 
 /** What keys must end in, as the setting has it. */
 export function endings(list) {
-  suffixes = (list ?? "").split(",").join(", ");
+  suffixes = list.join(", ");
 }
 
 export function start() {

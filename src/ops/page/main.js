@@ -81,7 +81,7 @@ function whole(data) {
   show(byId("studio"), Boolean(data.studio));
   if (data.studio) {
     upload.start(data.studio.max_bytes);
-    gallery.endings(settings.find((setting) => setting.flag === "suffixes")?.value);
+    gallery.endings(data.studio.suffixes);
     tellRecipe(data.studio.recipe);
     gallery.update(data.studio.pictures, true);
   }

@@ -50,6 +50,7 @@ pub struct Studio {
     changed: AtomicBool,
     /// Just now: somebody has to look after what was in work.
     applied: Notify,
+    suffixes: Vec<String>,
     max_bytes: u64,
     /// Who goes through the letters hides them from others: one at a time.
     letters: Turn<Letters>,
@@ -63,6 +64,8 @@ pub struct Places {
     pub dlq_url: String,
     pub input: String,
     pub output: String,
+    /// What keys of pictures end in; empty: in anything.
+    pub suffixes: Vec<String>,
 }
 
 /// What can be changed on the page, as it is typed.
@@ -92,13 +95,14 @@ impl Studio {
         max_bytes: u64,
     ) -> Result<Self, Error> {
         history.remember_pictures();
-        let Places { clients, queue_url, dlq_url, input, output } = places;
+        let Places { clients, queue_url, dlq_url, input, output, suffixes } = places;
         let letters = Letters::open(clients.clone(), queue_url.clone(), Some(dlq_url)).await?;
         Ok(Self {
             clients,
             queue_url,
             input,
             output,
+            suffixes,
             history,
             recipes,
             typed: Mutex::new(typed),
@@ -108,6 +112,10 @@ impl Studio {
             letters: Turn::new(letters),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
         })
+    }
+
+    pub fn suffixes(&self) -> &[String] {
+        &self.suffixes
     }
 
     pub fn max_bytes(&self) -> u64 {
