@@ -89,9 +89,23 @@ async function main() {
   });
 
   await step("twelve pictures that are dropped become twelve pairs", async () => {
+    // States pass quickly: kept as they come.
+    await page.evaluate(() => {
+      window.steps = new Set();
+      const look = () => {
+        for (const step of document.querySelectorAll(".card [aria-current=step]")) {
+          if (step.checkVisibility()) window.steps.add(step.textContent);
+        }
+      };
+      const what = { subtree: true, childList: true, attributes: true, attributeFilter: ["data-state", "aria-current"] };
+      new MutationObserver(look).observe(document.getElementById("gallery"), what);
+    });
     await drop(page, paths);
     await until("twelve are done", count(cards(page, "done"), 12));
     assert.equal(await page.isVisible("#drop"), false);
+    const steps = await page.evaluate(() => [...window.steps]);
+    assert(steps.some((step) => ["uploaded", "queued", "in work"].includes(step)), `steps on the way: ${steps}`);
+    assert.equal(await page.textContent("#upload-status"), "12 pictures sent");
     const [resized, thumbs] = [await loaded(page, "resized"), await loaded(page, "thumbs")];
     const sizes = (upright, wide) => [...Array(9).fill(wide), ...Array(3).fill(upright)].sort();
     assert.deepEqual(resized.sort(), sizes("576x768", "1024x768"));
@@ -112,9 +126,11 @@ async function main() {
     });
   });
 
-  await step("a retry that fails again says so again", async () => {
+  await step("a retry, by keyboard, that fails again says so again", async () => {
     const before = await card(page, "broken.jpg").locator(".times").textContent();
-    await card(page, "broken.jpg").getByRole("button", { name: "Retry broken.jpg" }).click();
+    await card(page, "broken.jpg").getByRole("button", { name: "Retry broken.jpg" }).focus();
+    await page.keyboard.press("Enter");
+    assert.match(await page.evaluate(() => document.activeElement.className), /card/);
     await until("it was in work again", async () => {
       const now = await card(page, "broken.jpg").locator(".times").textContent();
       return (now !== before && (await cards(page, "failed").count()) === 1) || now;
@@ -136,22 +152,69 @@ async function main() {
     await page.fill("#renditions", "resized=640x480,q80; thumbs=192x192,q85,444");
     await page.selectOption("#damaged", "accept");
     await page.click("#recipe-form button");
-    await until("it says so", async () => /12 pictures queued/.test(await page.textContent("#recipe-done")));
+    await until("it says so", async () => /13 pictures queued/.test(await page.textContent("#recipe-done")));
     await until("all are smaller", async () => {
       const seen = await card(page, "hills-01.jpg").locator("figcaption").first().textContent();
       const captions = await page.locator("#gallery figcaption").allTextContents();
-      return captions.filter((text) => /^resized(640×480|360×480)/.test(text)).length === 12 || seen;
+      return captions.filter((text) => /^resized(640×480|360×480)/.test(text)).length === 13 || seen;
     });
-    await until("all are done", count(cards(page, "done"), 12));
+    await until("all are done, and the broken one with them", count(cards(page, "done"), 13));
     assert.deepEqual([...new Set(await loaded(page, "resized"))].sort(), ["360x480", "640x480"]);
     assert.match(await page.textContent("#settings"), /damagedacceptthis page/);
   });
 
-  await step("a retry mends what the settings now allow", async () => {
-    await card(page, "broken.jpg").getByRole("button", { name: "Retry broken.jpg" }).click();
-    await until("thirteen are done", count(cards(page, "done"), 13));
+  await step("what the settings now allow is mended", async () => {
     await until("the failure is marked", async () => /broken\.jpgdone since/.test(await page.textContent("#failures")));
-    await until("no letter is left", () => page.isVisible("#letters-none"));
+    await until("no letter is left", async () => (await page.textContent("#letters-none")) === "None." && (await page.isVisible("#letters-none")));
+  });
+
+  await step("sixteen renditions have room on a phone", async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    const specs = Array.from({ length: 16 }, (_, i) => `rendition-${i + 1}=${20 * (i + 1)}x${20 * (i + 1)}`);
+    await page.fill("#renditions", specs.join("; "));
+    await page.click("#recipe-form button");
+    await until("all are made", count(page.locator("#gallery figure"), 13 * 16));
+    await until("all are done", count(cards(page, "done"), 13));
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth <= 0), true);
+    const crowded = await page.$$eval("figcaption", (all) => all.filter((c) => c.scrollWidth > c.clientWidth).length);
+    assert.equal(crowded, 0, "captions that are wider than their pictures");
+    await page.locator("#gallery > li").first().screenshot({ path: join(shots, "sixteen-phone.png") });
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.fill("#renditions", "resized=640x480,q80; thumbs=192x192,q85,444");
+    await page.click("#recipe-form button");
+    await until("two are made again", count(page.locator("#gallery figure"), 13 * 2));
+    await until("all are done again", count(cards(page, "done"), 13));
+  });
+
+  await step("what is no picture is skipped, and a picture that comes again is the newest", async () => {
+    await page.setInputFiles("#files", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("notes") });
+    await until("it is skipped", count(cards(page, "skipped"), 1));
+    assert.match(await card(page, "notes.txt").locator(".why").textContent(), /^not one of \.jpg, .*\.png/);
+    await until("it is counted", async () => /1 skipped/.test(await page.textContent("#tally")));
+    await page.setInputFiles("#files", paths[0]);
+    await until("it is the first", async () => {
+      const seen = await page.locator("#gallery > li .key").first().textContent();
+      return seen === "hills-01.jpg" || seen;
+    });
+    await until("thirteen are done", count(cards(page, "done"), 13));
+  });
+
+  await step("a page that nobody looks at holds no connection", async () => {
+    const look = (hidden) =>
+      page.evaluate((hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+      }, hidden);
+    await look(true);
+    const uptime = () => page.$eval(".line-0", (line) => line.getAttribute("d"));
+    const before = await uptime();
+    await page.setInputFiles("#files", { name: "unseen.txt", mimeType: "text/plain", buffer: Buffer.from("notes") });
+    await until("it is sent", async () => (await page.textContent("#upload-status")) === "1 picture sent");
+    assert.equal(await uptime(), before, "nothing is told");
+    assert.equal(await page.textContent("#status-text"), "working");
+    await look(false);
+    await until("it is told all", count(card(page, "unseen.txt"), 1));
+    assert.equal(await page.textContent("#status-text"), "working");
   });
 
   await step("a key is text, whatever it says", async () => {
@@ -169,6 +232,10 @@ async function main() {
   });
 
   await step("it can be worked by keyboard", async () => {
+    await page.evaluate(() => document.activeElement.blur());
+    await page.locator(".skip").focus();
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "failures-heading");
     await page.focus("#choose");
     await page.keyboard.press("Enter");
     await until("files may be chosen", () => page.choosers.length === 1 && page.choosers[0].isMultiple());
@@ -179,16 +246,21 @@ async function main() {
   await step("light and dark, wide and narrow: axe-core finds nothing serious", async () => {
     await page.setInputFiles("#files", { name: "cut short.jpg", mimeType: "image/jpeg", buffer: whole.subarray(0, 400) });
     await until("a failure is there to be seen", async () => (await cards(page, "failed").count()) > 0);
-    await until("its letter too", async () => !(await page.isVisible("#letters-none")));
+    await until("its letter too", async () => (await page.locator("#letters > li").count()) > 0);
+    assert.match(await page.textContent("#to-failures"), /^\d+ failures?$/);
+    assert.match(await page.textContent("#to-letters"), /^\d+ dead letters?$/);
     await photograph(page, "local");
   });
   assert.deepEqual(page.complaints, []);
 
   await step("a closed worker shows as such and comes back by itself", async () => {
     await page.evaluate(() => (window.stays = true));
+    const points = () => page.$eval(".line-0", (line) => line.getAttribute("d").split(/[ML]/).length - 1);
+    const told = await points();
     await server.stop();
     await until("it is closed", status(page, "closed"));
     assert.match(await page.textContent("#banner"), /closed, or cannot be reached, since \d\d:\d\d:\d\d/);
+    for (const button of ["#choose", "#recipe-form button"]) assert.equal(await page.isDisabled(button), true, button);
     assert.deepEqual(await serious(page), []);
     await page.screenshot({ path: join(shots, "closed.png") });
     server = local(new URL(address).host);
@@ -196,6 +268,10 @@ async function main() {
     await until("it works again", status(page, "working"));
     assert.equal(await page.evaluate(() => window.stays), true, "no reload was needed");
     assert.equal(await page.isVisible("#banner"), false);
+    assert.equal(await page.isDisabled("#choose"), false);
+    assert.equal(await page.isVisible("#recipe-done"), false, "the settings are those of the command line again");
+    // All but what has become too old meanwhile.
+    assert((await points()) > told / 2, `what the first process told is still drawn: ${await points()} of ${told}`);
     await page.setInputFiles("#files", paths[0]);
     await until("pictures move again", async () => (await cards(page, "done").count()) > 0);
     // One that stands still closes nothing.
@@ -215,10 +291,11 @@ async function main() {
 
 async function work() {
   const server = local();
+  const upstream = (await server.line(/^The page is (http:\S+)/))[1];
   const endpoint = (await server.line(/ are up on (http:\S+)/))[1];
   const queue = (await server.line(/^ {2}queue +(\S+)/))[1];
   const keys = (await server.line(/AWS_ACCESS_KEY_ID=(\S+) AWS_SECRET_ACCESS_KEY=(\S+)/)).slice(1);
-  const worker = new Process(longshore, ["work", "--admin-addr", "127.0.0.1:0", "--log-format", "json"], {
+  const environment = {
     AWS_ENDPOINT_URL: endpoint,
     AWS_REGION: "us-east-1",
     AWS_ACCESS_KEY_ID: keys[0],
@@ -226,11 +303,13 @@ async function work() {
     LONGSHORE_QUEUE_URL: queue,
     LONGSHORE_OUTPUT_BUCKET: "longshore-output",
     LONGSHORE_ADMIN_TOKEN: TOKEN,
-  });
+  };
+  const worker = new Process(longshore, ["work", "--admin-addr", "127.0.0.1:0", "--log-format", "json"], environment);
   running.push(worker);
   const address = (await worker.line(/"admin":"(http:[^"]+)"/))[1];
 
   const page = await open(browser, address);
+  const picture = await jpeg(page, 1);
   page.complaints = page.complaints.filter((line) => !line.includes("401"));
   await step("a token is asked for, and a wrong one is none", async () => {
     assert.equal(await page.isVisible("#status"), false);
@@ -239,6 +318,11 @@ async function work() {
     await page.fill("input[name=token]", "not-the-token-at-all");
     await page.click("button");
     await page.waitForURL(/login/);
+    assert.equal(await page.getByRole("alert").textContent(), "That is not the token of this worker.");
+    assert.deepEqual(await serious(page), []);
+    await page.screenshot({ path: join(shots, "login-wrong.png") });
+    await page.goto(new URL("/login", address).href);
+    assert.equal(new URL(page.url()).pathname, "/");
     assert.equal(await page.isVisible("input[name=token]"), true);
     await page.fill("input[name=token]", TOKEN);
     await page.click("button");
@@ -264,8 +348,50 @@ async function work() {
     await photograph(page, "work");
     assert.deepEqual(page.complaints, []);
   });
+
+  await step("a poison picture is told in work as the game day says", async () => {
+    const put = async (number) => {
+      const headers = { "x-longshore": "page", "x-longshore-name": `cut-${number}.jpg` };
+      const body = Buffer.from("/9j/4AAQSkZJRgABAQAAAQABAAD/", "base64");
+      assert.equal((await fetch(new URL("/pictures", upstream), { method: "POST", headers, body })).status, 200);
+    };
+    // Two workers share the queue: until one has come to this one.
+    let number = 0;
+    await until("one has come here", async () => {
+      if (await page.locator("#failures > li").count()) return true;
+      await put((number += 1));
+      return `${number} were sent`;
+    });
+    await until("its letter is told", async () => (await page.locator("#letters > li").count()) > 0);
+    assert.match(await page.innerText("#failures"), /cut-\d+\.jpg\s+\w[\w-]*\s+\w+/);
+    assert.match(await page.innerText("#letters"), /^\w[\w-]*\s+\d+/);
+    await photograph(page, "work-poison");
+  });
   await page.context().close();
   await worker.stop();
+
+  const blocked = new Process(longshore, ["work", "--admin-addr", "127.0.0.1:0", "--log-format", "json"], {
+    ...environment,
+    LONGSHORE_OUTPUT_BUCKET: "longshore-nowhere",
+  });
+  running.push(blocked);
+  const trouble = await open(browser, `${(await blocked.line(/"admin":"(http:[^"]+)"/))[1].replace(/\/$/, "")}/?token=${TOKEN}`);
+  await step("an output bucket that is missing is told as the game day says", async () => {
+    let number = 0;
+    await until("one is blocked here", async () => {
+      if (await trouble.locator('#failures > li[data-outcome="blocked"]').count()) return true;
+      const headers = { "x-longshore": "page", "x-longshore-name": `fine-${(number += 1)}.jpg` };
+      assert.equal((await fetch(new URL("/pictures", upstream), { method: "POST", headers, body: picture })).status, 200);
+      return `${number} were sent`;
+    });
+    await until("it says so", status(trouble, "not ready"));
+    assert.match(await trouble.innerText("#banner"), /^cannot store s3:\/\/longshore-nowhere\/resized\/fine-\d+\.jpg: NoSuchBucket/);
+    assert.match(await trouble.innerText("#failures"), /fine-\d+\.jpg\s+blocked\s+cannot store s3:\/\/longshore-nowhere\/resized\/fine-/);
+    await photograph(trouble, "work-blocked");
+    assert.deepEqual(trouble.complaints, []);
+  });
+  await trouble.context().close();
+  await blocked.stop();
   await server.stop();
 }
 
