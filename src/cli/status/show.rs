@@ -1,5 +1,6 @@
 //! A look as text.
 
+use super::cluster::Task;
 use super::gather::{Status, Told};
 use super::workers::Worker;
 use crate::cli;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 /// Lines of at most this many characters of somebody else's text.
 const WIDTH: usize = 100;
-const TASKS: usize = 12;
+/// Lines of each list. Of tasks there are two lists: those that stopped, and the others.
+const MOST: usize = 12;
 
 pub fn text(status: &Status) -> String {
     let mut out = String::new();
@@ -39,7 +41,8 @@ fn queues(out: &mut String, status: &Status) {
     }
     let dead = self::known(&status.dead_letters, |d| {
         let mend = if d.waiting + d.hidden > 0 { " (longshore dlq list)" } else { "" };
-        format!("{} dead letters{mend}", number(d.waiting + d.hidden))
+        let noun = if d.waiting + d.hidden == 1 { "dead letter" } else { "dead letters" };
+        format!("{} {noun}{mend}", number(d.waiting + d.hidden))
     });
     let _ = writeln!(out, "dlq        {dead}");
 }
@@ -88,11 +91,10 @@ fn cluster(out: &mut String, status: &Status) {
             s.rollout
         )
     });
-    each(out, "tasks", &cluster.tasks, |t| {
-        let since = t.stopped.or(t.since).map_or("-".into(), |at| age(now - at));
-        let why = t.reason.as_deref().map_or(String::new(), |why| format!("  {}", clean(why)));
-        format!("{:<34} {:<14} {since:>7}{why}", clean(&t.id), t.status)
-    });
+    match &cluster.tasks {
+        Told::Is(all) => block(out, "tasks", &tasks(all, now)),
+        unread => each(out, "tasks", unread, |_| String::new()),
+    }
     each(out, "instances", &cluster.instances, |i| {
         let free = |n: Option<i32>| n.map_or("-".into(), |n| n.to_string());
         let agent = if i.agent_connected { "" } else { "  AGENT NOT CONNECTED" };
@@ -107,6 +109,29 @@ fn cluster(out: &mut String, status: &Status) {
             free(i.free_memory)
         )
     });
+}
+
+/// Those that stopped come first, then those that do not run yet: tasks that are well must not push the others out.
+fn tasks(all: &[Task], now: i64) -> Vec<String> {
+    let (stopped, mut others): (Vec<&Task>, Vec<&Task>) = all.iter().partition(|t| t.status == "STOPPED");
+    others.sort_by_key(|t| t.status == "RUNNING");
+    let mut lines = Vec::new();
+    for alike in [stopped, others] {
+        let (shown, rest) = alike.split_at(alike.len().min(MOST));
+        lines.extend(shown.iter().map(|t| {
+            let since = t.stopped.or(t.since).map_or("-".into(), |at| age(now - at));
+            let why = t.reason.as_deref().map_or(String::new(), |why| format!("  {}", clean(why)));
+            format!("{:<34} {:<14} {since:>7}{why}", clean(&t.id), t.status)
+        }));
+        let Some(first) = rest.first() else { continue };
+        // What does not run yet comes first: it is seldom among the rest.
+        let same = rest.iter().all(|t| t.status == first.status);
+        let state = if same { format!(" {}", clean(&first.status).to_lowercase()) } else { String::new() };
+        let oldest = rest.iter().filter_map(|t| t.stopped.or(t.since)).min();
+        let oldest = oldest.map_or(String::new(), |at| format!(", oldest {}", age(now - at)));
+        lines.push(format!("and {} more{state}{oldest}", rest.len()));
+    }
+    lines
 }
 
 fn scaling(out: &mut String, status: &Status) {
@@ -137,18 +162,23 @@ fn each<T>(out: &mut String, heading: &str, told: &Told<Vec<T>>, line: impl Fn(&
         Told::CannotRead { cannot_read } => {
             let _ = writeln!(out, "{heading:<10} cannot be read: {}", Printable(cannot_read));
         }
-        Told::Is(all) if all.is_empty() => {
-            let _ = writeln!(out, "{heading:<10} none");
-        }
         Told::Is(all) => {
-            for (nth, one) in all.iter().take(TASKS).enumerate() {
-                let heading = if nth == 0 { heading } else { "" };
-                let _ = writeln!(out, "{heading:<10} {}", line(one));
+            let mut lines: Vec<String> = all.iter().take(MOST).map(line).collect();
+            if all.len() > MOST {
+                lines.push(format!("and {} more", all.len() - MOST));
             }
-            if all.len() > TASKS {
-                let _ = writeln!(out, "{:<10} and {} more", "", all.len() - TASKS);
-            }
+            block(out, heading, &lines);
         }
+    }
+}
+
+fn block(out: &mut String, heading: &str, lines: &[String]) {
+    if lines.is_empty() {
+        let _ = writeln!(out, "{heading:<10} none");
+    }
+    for (nth, line) in lines.iter().enumerate() {
+        let heading = if nth == 0 { heading } else { "" };
+        let _ = writeln!(out, "{heading:<10} {line}");
     }
 }
 
@@ -210,6 +240,27 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([-5, 99, 100, 7000, 200_000].map(age), ["0 s", "99 s", "1 min", "1 h", "2 d"]);
         assert_eq!([None, Some(0.0421), Some(2.25)].map(seconds), ["-", "42 ms", "2.2 s"]);
+    }
+
+    #[test]
+    fn a_large_fleet_does_not_push_out_what_stopped() {
+        let task = |nth: i64, status: &str| Task {
+            id: format!("{status}-{nth}"),
+            status: status.into(),
+            since: Some(1000 - 60 * nth),
+            stopped: (status == "STOPPED").then_some(990),
+            reason: (status == "STOPPED").then(|| "out of memory".into()),
+            address: None,
+        };
+        let mut all: Vec<Task> = (1..=15).map(|nth| task(nth, "RUNNING")).collect();
+        all.push(task(1, "PENDING"));
+        all.extend((1..=13).map(|nth| task(nth, "STOPPED")));
+        let lines = tasks(&all, 1000);
+        assert!(lines[0].starts_with("STOPPED-1 ") && lines[0].ends_with("10 s  out of memory"), "{lines:?}");
+        assert_eq!(lines[MOST], "and 1 more stopped, oldest 10 s");
+        assert!(lines[MOST + 1].starts_with("PENDING-1 "), "{lines:?}");
+        assert!(lines[MOST + 2].starts_with("RUNNING-1 "), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "and 4 more running, oldest 15 min");
     }
 
     #[test]
