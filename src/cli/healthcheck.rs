@@ -20,12 +20,16 @@ pub fn run(args: &Args) -> u8 {
     if text == "off" {
         return misconfigured(&["the health endpoint is off: set LONGSHORE_ADMIN_ADDR to an address".into()]);
     }
-    let Ok(address) = text.parse() else {
-        return misconfigured(&[format!(
-            "--admin-addr is {text:?}: write ADDRESS:PORT, like 127.0.0.1:9464"
-        )]);
+    let address = match text.parse() {
+        Ok(address) => reachable(address).to_string(),
+        Err(_) if http::is_host_and_port(text) => text.to_owned(),
+        Err(_) => {
+            return misconfigured(&[format!(
+                "--admin-addr is {text:?}: write HOST:PORT, like 127.0.0.1:9464"
+            )]);
+        }
     };
-    match http::get(reachable(address), "/healthz", None, MOST) {
+    match http::get(address.as_str(), "/healthz", None, MOST) {
         Ok((200, _)) => {
             out!("ok");
             OK
@@ -35,7 +39,7 @@ pub fn run(args: &Args) -> u8 {
             FAILED
         }
         Err(e) => {
-            eprintln!("unhealthy: no answer from {address}: {e}");
+            eprintln!("unhealthy: no answer from {text}: {e}");
             FAILED
         }
     }
