@@ -1266,7 +1266,8 @@ async fn the_words_of_two_plays_are_counted_in_local() {
     };
     wait_for("the line to submit with", LIMIT, || async { line("longshore submit") }).await;
     // As a shell would read them.
-    let exports = [line("export AWS_ACCESS_KEY_ID").unwrap(), line("export LONGSHORE_QUEUE_URL").unwrap()];
+    let exports = ["AWS_ACCESS_KEY_ID", "LONGSHORE_QUEUE_URL", "LONGSHORE_WORK_BUCKET"];
+    let exports = exports.map(|name| line(&format!("export {name}")).unwrap());
     let words = exports.iter().flat_map(|l| l.split_whitespace()).filter_map(|word| word.split_once('='));
     let variables: Vec<(String, String)> = words.map(|(n, v)| (n.into(), v.into())).collect();
     let endpoint = variables.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").unwrap().1.clone();

@@ -101,7 +101,8 @@ fn read(args: &Args) -> Result<(Config, usize), Vec<String>> {
         wait_time: Some("1s".into()),
         admin_addr: args.admin_addr.clone(),
         admin_token: args.admin_token.clone(),
-        // With a region here the caller's own AWS_REGION does not matter.
+        // With an endpoint and a region here the caller's own AWS_ENDPOINT_URL and AWS_REGION do not matter.
+        endpoint_url: Some("http://localhost/to-be-made".into()),
         region: Some(crate::local::REGION.into()),
         log_format: args.log_format.clone(),
         log: args.log.clone(),
@@ -149,20 +150,22 @@ async fn session(args: Args, mut config: Config, sample: usize) -> Result<u8, Er
     if config.jobs.commands {
         setup::make_bucket(&made.clients, WORK_BUCKET).await?;
     }
+    config.endpoint_url = Some(servers.endpoint.clone());
     config.queue_url.clone_from(&made.queue_url);
     config.dlq_url = Some(made.dlq_url.clone());
 
     let (reports, inbox) = mpsc::unbounded_channel();
     let worker = work::build(&config, &made.connection, shutdown.clone(), Some(reports)).await;
     let worker = worker.map_err(|e| Error::new(format!("cannot start: {e}")))?;
-    if let Some(page) = page::serve(&args, &config, &made, &worker, shutdown.clone()).await? {
-        out!("The page is {page}");
+    let page = page::serve(&args, &config, &made, &worker, shutdown.clone()).await?;
+    if let Some(page) = page {
+        out!("The page is http://{page}/");
     }
     let worker = tokio::spawn(worker.run());
     if args.serve {
-        print_endpoints(&servers, &made, started);
+        print_endpoints(&servers, &made, page, started);
         if config.jobs.commands {
-            print_submit(&made);
+            print_submit();
         }
     }
 
@@ -281,7 +284,7 @@ impl Progress {
     }
 }
 
-fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
+fn print_endpoints(servers: &Servers, made: &setup::Made, page: Option<SocketAddr>, started: Instant) {
     let endpoint = &servers.endpoint;
     out!("S3 and SQS are up on {endpoint} after {} ms (Ctrl-C stops)", started.elapsed().as_millis());
     out!("  queue          {}", made.queue_url);
@@ -295,13 +298,21 @@ fn print_endpoints(servers: &Servers, made: &setup::Made, started: Instant) {
         s3::SECRET_ACCESS_KEY,
         crate::local::REGION
     );
+    out!("  export LONGSHORE_QUEUE_URL={}", made.queue_url);
+    out!("  export LONGSHORE_OUTPUT_BUCKET={OUTPUT_BUCKET} LONGSHORE_INPUT_BUCKETS={INPUT_BUCKET}");
+    if let Some(page) = page {
+        out!("  export LONGSHORE_WORKERS={page}");
+    }
+    out!(
+        "  longshore status          (also dlq list, config check, backfill --bucket {INPUT_BUCKET} --dry-run)"
+    );
     // Older versions of the CLI do not read AWS_ENDPOINT_URL.
     out!("  aws --endpoint-url {endpoint} s3 cp photo.jpg s3://{INPUT_BUCKET}/");
     out!("  aws --endpoint-url {endpoint} s3 ls --recursive s3://{OUTPUT_BUCKET}/");
 }
 
-fn print_submit(made: &setup::Made) {
-    out!("Rows of a table as jobs, after the export line above:");
-    out!("  export LONGSHORE_QUEUE_URL={} LONGSHORE_WORK_BUCKET={WORK_BUCKET}", made.queue_url);
+fn print_submit() {
+    out!("Rows of a table as jobs, after the export lines above:");
+    out!("  export LONGSHORE_WORK_BUCKET={WORK_BUCKET}");
     out!("  longshore submit tasks.tsv --script run.sh --wait");
 }

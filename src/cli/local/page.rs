@@ -20,7 +20,7 @@ pub async fn serve(
     made: &Made,
     worker: &Worker,
     shutdown: Shutdown,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<SocketAddr>, Error> {
     let Some(address) = config.admin_addr else { return Ok(None) };
     let listener = listen(args, address).await?;
     let address = listener.local_addr().map_err(|e| Error::new(format!("cannot read the address: {e}")))?;
@@ -42,7 +42,7 @@ pub async fn serve(
     tokio::spawn(async move { follower.follow().await });
     tokio::spawn(async move { studio.recall().await });
     tokio::spawn(admin::serve(listener, admin, page, shutdown));
-    Ok(Some(format!("http://{address}/")))
+    Ok(Some(address))
 }
 
 /// The usual port, or any: a second `local` beside the first needs no thought.
