@@ -6,6 +6,7 @@ use crate::cli::{RenderArgs, WorkArgs};
 use crate::event::is_bucket_name;
 use crate::job::memory;
 use crate::queue::queue_name;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,6 +132,9 @@ impl QueueConfig {
             profile: present(&work.profile).map(str::to_owned),
         };
         config.check_dead_letters(reader);
+        if config.endpoint_url.is_none() {
+            reader.mistakes.extend(endpoint_mistakes(std::env::vars()));
+        }
         config
     }
 
@@ -299,6 +303,23 @@ pub(super) fn optional_url(reader: &mut Reader, flag: &str, value: &Option<Strin
     Some(url.to_owned())
 }
 
+/// The SDK panics at an endpoint that is no URL, an empty one included, and cannot be told to pass over it.
+pub(super) fn endpoint_mistakes(variables: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let variables: BTreeMap<String, String> = variables.into_iter().collect();
+    let ignored = variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+    if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {
+        return Vec::new();
+    }
+    let of_endpoints = variables.iter().filter(|(name, url)| {
+        (*name == "AWS_ENDPOINT_URL" || name.starts_with("AWS_ENDPOINT_URL_")) && !is_http_url(url)
+    });
+    let tell = |(name, url): (&String, &String)| match url.trim() {
+        "" => format!("{name} is empty, which the AWS SDK takes for an endpoint: unset it"),
+        _ => format!("{name} is {url:?}: write a URL that starts with https:// or http://"),
+    };
+    of_endpoints.map(tell).collect()
+}
+
 fn jobs(reader: &mut Reader, work: &WorkArgs) -> Jobs {
     let list = present(&work.jobs).unwrap_or("renditions");
     let mut jobs = Jobs { renditions: false, commands: false };
@@ -460,6 +481,18 @@ mod tests {
 
     fn mistakes(work: &WorkArgs, render: &RenderArgs) -> Vec<String> {
         Config::read(work, render).expect_err("a mistake was planted")
+    }
+
+    #[test]
+    fn an_endpoint_that_the_sdk_would_panic_at_is_a_mistake() {
+        let mistakes = |variables: &[(&str, &str)]| {
+            endpoint_mistakes(variables.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())))
+        };
+        let found = mistakes(&[("AWS_ENDPOINT_URL", ""), ("AWS_ENDPOINT_URL_S3", "minio:9000")]);
+        assert!(found.len() == 2 && found[0].contains("AWS_ENDPOINT_URL is empty"), "{found:?}");
+        let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+        assert_eq!(mistakes(&[("AWS_ENDPOINT_URL", ""), ignored]), [""; 0]);
+        assert_eq!(mistakes(&[("AWS_ENDPOINT_URL_SQS", "http://localhost:9324")]), [""; 0]);
     }
 
     #[test]
