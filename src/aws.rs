@@ -9,6 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
@@ -74,7 +75,8 @@ impl Clients {
                 .timeout_config(timeouts(limit));
             aws_sdk_sqs::Client::from_conf(builder.build())
         };
-        let path_style = has_endpoint(&config);
+        // Emulators answer to `host/bucket/key`, seldom to `bucket.host/key`.
+        let path_style = endpoint(&config, "S3").is_some();
         let s3 = |name: &'static str, limit: Duration| {
             let builder = aws_sdk_s3::config::Builder::from(&config)
                 .http_client(Bounded::new())
@@ -128,15 +130,34 @@ pub async fn load(connection: &Connection) -> SdkConfig {
     loader.load().await
 }
 
-/// Emulators answer to `host/bucket/key`, seldom to `bucket.host/key`.
-fn has_endpoint(config: &SdkConfig) -> bool {
+/// The endpoint that is set for a service, by the rules that its client goes by; None: AWS's own. `service` is the
+/// SDK's name of it, like `SQS`.
+pub fn endpoint(config: &SdkConfig, service: &str) -> Option<String> {
+    let for_all = config.endpoint_url().map(str::to_owned);
+    if config.get_origin("endpoint_url").is_client_config() {
+        return for_all;
+    }
     let key = ServiceConfigKey::builder()
-        .service_id("S3")
+        .service_id(service)
         .env("AWS_ENDPOINT_URL")
         .profile("endpoint_url")
         .build()
         .expect("all three parts are given");
-    config.endpoint_url().is_some() || config.service_config().and_then(|c| c.load_config(key)).is_some()
+    config.service_config().and_then(|c| c.load_config(key)).or(for_all)
+}
+
+/// That what answered does not know the service at all, as an emulator of others does not: what it said instead. AWS
+/// always names an error code, in the service's own protocol.
+pub fn unknown_service<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+    const UNKNOWN: [&str; 4] =
+        ["UnknownOperationException", "UnknownOperation", "InvalidAction", "NotImplemented"];
+    let status = error.raw_response()?.status().as_u16();
+    match code(error).map(|code| code.rsplit('#').next().unwrap_or_default()) {
+        Some(code) => UNKNOWN.contains(&code).then(|| code.to_owned()),
+        // A server in trouble, or one with too much to do, may be the right one.
+        None if status == 429 || (status >= 500 && status != 501) => None,
+        None => Some(format!("it answers {status}, in another protocol")),
+    }
 }
 
 /// The AWS error code, if the service answered with one.

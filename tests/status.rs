@@ -6,7 +6,8 @@ mod common;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run_aside, worker};
@@ -62,11 +63,11 @@ impl Control {
     }
 }
 
-async fn answer(
-    State(control): State<Control>,
-    headers: HeaderMap,
-    body: axum::body::Bytes,
-) -> (StatusCode, String) {
+async fn answer(State(control): State<Control>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
+    if headers.contains_key("smithy-protocol") {
+        let refused = [("__type", Cbor::Text("AccessDeniedException")), ("message", Cbor::Text("not yours"))];
+        return cbor(StatusCode::BAD_REQUEST, &Cbor::Map(refused.into()));
+    }
     let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
     let action = target.rsplit('.').next().unwrap_or_default().to_owned();
     let input: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -126,10 +127,179 @@ async fn answer(
         }]}),
         _ => {
             let refused = json!({"__type": "AccessDeniedException", "message": "not yours"});
-            return (StatusCode::BAD_REQUEST, refused.to_string());
+            return (StatusCode::BAD_REQUEST, refused.to_string()).into_response();
         }
     };
-    (StatusCode::OK, output.to_string())
+    (StatusCode::OK, output.to_string()).into_response()
+}
+
+/// What CloudWatch speaks, as far as its answers here need it (RFC 8949): texts are shorter than 24 bytes, lists and
+/// maps have fewer than 24 entries, so that each length stands in the first byte.
+enum Cbor {
+    Text(&'static str),
+    Number(f64),
+    /// Seconds since 1970: tag 1, then a whole number of 32 bits.
+    Time(u32),
+    List(Vec<Cbor>),
+    Map(Vec<(&'static str, Cbor)>),
+}
+
+impl Cbor {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => [&[0x60 + text.len() as u8], text.as_bytes()].concat(),
+            Self::Number(number) => [&[0xFB][..], &number.to_be_bytes()].concat(),
+            Self::Time(seconds) => [&[0xC1, 0x1A][..], &seconds.to_be_bytes()].concat(),
+            Self::List(all) => {
+                let all: Vec<u8> = all.iter().flat_map(Cbor::bytes).collect();
+                // Its end is a byte of its own.
+                [&[0x9F][..], &all, &[0xFF]].concat()
+            }
+            Self::Map(entries) => {
+                let head = [0xA0 + entries.len() as u8];
+                let each =
+                    entries.iter().flat_map(|(key, value)| [Self::Text(key).bytes(), value.bytes()].concat());
+                [&head[..], &each.collect::<Vec<_>>()].concat()
+            }
+        }
+    }
+}
+
+fn cbor(status: StatusCode, answer: &Cbor) -> Response {
+    let headers = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+    (status, headers, answer.bytes()).into_response()
+}
+
+/// CloudWatch that knows the age of the oldest message: its figures are in no order, the newest is 125 s.
+async fn cloudwatch() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    let figure = move |ago: u32, seconds: f64| {
+        let unit = ("Unit", Cbor::Text("Seconds"));
+        Cbor::Map(vec![("Timestamp", Cbor::Time(now - ago)), ("Maximum", Cbor::Number(seconds)), unit])
+    };
+    let answer = move |uri: Uri| {
+        let figures = vec![figure(180, 40.0), figure(60, 125.0), figure(120, 900.0)];
+        let asked = uri.path().ends_with("/operation/GetMetricStatistics");
+        async move {
+            assert!(asked, "{uri}");
+            cbor(
+                StatusCode::OK,
+                &Cbor::Map(vec![("Label", Cbor::Text("age")), ("Datapoints", Cbor::List(figures))]),
+            )
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new().fallback(post(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_the_oldest_message_is_the_newest_figure_of_cloudwatch() {
+    let stage = Stage::new().await;
+    stage.send("one").await;
+    let url = cloudwatch().await;
+    let arguments = ["--worker", &free_address().await];
+    let (code, status) = look(&stage, &url, &arguments).await;
+    assert_eq!(code, Some(0), "a worker that is not there is no failure: {status}");
+    assert_eq!(status["oldest_seconds"], 125.0, "{status}");
+    let (code, text, _) = run_aside(self::status(&stage, &url, &arguments)).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(": 1 waiting, 0 in flight, 0 delayed; oldest 2 min\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_without_a_service_is_told_in_a_line_and_is_no_failure() {
+    let stage = Stage::new().await;
+    if stage.world.external {
+        println!("NOT RUN against other servers: they may have these services");
+        return;
+    }
+    let arguments = ["--cluster", "fleet"];
+    let (code, text, errors) = run_aside(status(&stage, &stage.world.endpoint, &arguments)).await;
+    assert_eq!(code, Some(0), "{text}{errors}");
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(lines("this endpoint has no CloudWatch ("), 1, "{text}");
+    assert_eq!(lines("this endpoint has no ECS ("), 1, "{text}");
+    assert_eq!(lines("this endpoint has no Application Auto Scaling ("), 1, "{text}");
+    // Whose workers those would be is not known: nobody on this machine is asked.
+    assert!(text.contains("workers    none asked"), "{text}");
+    let (code, status) = look(&stage, &stage.world.endpoint, &[]).await;
+    assert_eq!(code, Some(0), "{status}");
+    let why = status["oldest_seconds"]["cannot_read"].as_str().unwrap();
+    assert!(why.starts_with("this endpoint has no CloudWatch"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workers_of_a_cluster_are_asked_on_the_addresses_of_their_tasks() {
+    let stage = Stage::new().await;
+    let address = free_address().await;
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+    process.wait_for_line("started", LIMIT);
+    let url = Control::default().start().await;
+    let port = address.rsplit(':').next().unwrap();
+    let (_, status) = look(&stage, &url, &["--cluster", "fleet", "--task-port", port]).await;
+    // The task's private address is 127.0.0.1.
+    assert_eq!(status["workers"][&address]["ready"], true, "{status}");
+    assert_eq!(status["workers"].as_object().unwrap().len(), 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_settings_count_as_absent_and_half_an_address_is_a_mistake() {
+    let stage = Stage::new().await;
+    let url = cloudwatch().await;
+    let mut command = status(&stage, &url, &["--json"]);
+    for name in ["LONGSHORE_WORKERS", "LONGSHORE_CLUSTER", "LONGSHORE_STATE_CHANGE_QUEUE_URL"] {
+        command.env(name, "");
+    }
+    command.env("LONGSHORE_SERVICE", "worker").env("LONGSHORE_ADMIN_TOKEN", "");
+    let (code, out, errors) = run_aside(command).await;
+    assert_eq!(code, Some(0), "{out}{errors}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let workers: Vec<&String> = told["workers"].as_object().unwrap().keys().collect();
+    assert_eq!(workers, ["127.0.0.1:9464"], "{told}");
+    assert!(told.get("cluster").is_none() && told.get("changes").is_none(), "{told}");
+
+    let (code, _, errors) =
+        run_aside(status(&stage, &url, &["--worker", "localhost", "--task-port", "1"])).await;
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("write HOST:PORT") && errors.contains("--task-port"), "{errors}");
+    let mut command = status(&stage, &url, &[]);
+    command.env("AWS_ENDPOINT_URL", "");
+    let (code, _, errors) = run_aside(command).await;
+    assert!(code == Some(2) && errors.contains("AWS_ENDPOINT_URL is empty"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_one_below_the_other_say_when_they_were_and_an_interrupt_waits_for_no_worker() {
+    let stage = Stage::new().await;
+    let url = cloudwatch().await;
+    // Connections wait to be accepted for ever.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = (silent.local_addr().unwrap().to_string(), silent);
+    let mut command = status(&stage, &url, &["--watch", "--every", "1", "--worker", &silent.0]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let watched = tokio::task::spawn_blocking(move || {
+        let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let first = lines.next().unwrap();
+        let second = lines.find(|line| line.starts_with("at ")).unwrap();
+        // By now it asks the third time.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let begun = std::time::Instant::now();
+        assert!(
+            Command::new("kill").args(["-s", "INT", &watching.id().to_string()]).status().unwrap().success()
+        );
+        (first, second, watching.wait().unwrap().code(), begun.elapsed())
+    });
+    let (first, second, code, took) = watched.await.unwrap();
+    for heading in [first, second] {
+        assert!(heading.starts_with("at         20") && heading.ends_with('Z'), "{heading}");
+    }
+    assert_eq!(code, Some(0));
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
 }
 
 async fn free_address() -> String {

@@ -176,6 +176,19 @@ fn block_on(command: impl Future<Output = u8>) -> u8 {
     }
 }
 
+/// The same for one that blocks threads with questions: who interrupts it waits for none of their answers.
+#[cfg(feature = "status")]
+fn block_on_and_leave(command: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            runtime.shutdown_background();
+            code
+        }
+        Err(e) => failed(format_args!("cannot start the runtime: {e}")),
+    }
+}
+
 /// Says what is wrong with the configuration, a line each, and gives the exit code.
 fn misconfigured(mistakes: &[String]) -> u8 {
     for mistake in mistakes {

@@ -4,6 +4,7 @@
 //! its end.
 
 use super::cluster::last_part;
+use super::gather::Unread;
 use crate::aws::explain;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message};
@@ -37,14 +38,14 @@ const HIDDEN_SECONDS: i32 = 30;
 const AT_ONCE: usize = 8;
 
 /// The newest changes, in their order.
-pub async fn read(client: &Client, url: &str) -> Result<Vec<Change>, String> {
+pub async fn read(client: &Client, url: &str) -> Result<Vec<Change>, Unread> {
     let mut receipts = Vec::new();
     let changes = receive(client, url, &mut receipts).await;
     put_back(client, url, &receipts).await;
     changes
 }
 
-async fn receive(client: &Client, url: &str, receipts: &mut Vec<String>) -> Result<Vec<Change>, String> {
+async fn receive(client: &Client, url: &str, receipts: &mut Vec<String>) -> Result<Vec<Change>, Unread> {
     let (begun, mut empty, mut changes) = (Instant::now(), 0, Vec::new());
     while empty < EMPTY_ANSWERS && begun.elapsed() < READING {
         let receive = client.receive_message().queue_url(url).max_number_of_messages(10);

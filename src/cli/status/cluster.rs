@@ -1,7 +1,6 @@
 //! The ECS side: services, tasks with the reasons that they stopped, container instances.
 
-use super::gather::{PATIENCE, Told, within};
-use crate::aws::explain;
+use super::gather::{self, PATIENCE, Told, Unread, within};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{self, DesiredStatus};
@@ -61,6 +60,11 @@ impl Cluster {
         self.services.is_known() && self.tasks.is_known() && self.instances.is_known()
     }
 
+    /// Why there is nothing of it, if the endpoint has no ECS.
+    pub fn not_there(&self) -> Option<&str> {
+        self.services.not_there().or(self.tasks.not_there()).or(self.instances.not_there())
+    }
+
     /// Where running tasks can be asked, if they listen there.
     pub fn addresses(&self, port: Option<u16>) -> BTreeSet<String> {
         let (Some(port), Told::Is(tasks)) = (port, &self.tasks) else { return BTreeSet::new() };
@@ -73,11 +77,13 @@ impl Cluster {
 const TASKS: i32 = 100;
 const SERVICES: i32 = 10;
 
-pub async fn look(client: &Client, cluster: &str, service: Option<&str>, filter: Option<&str>) -> Cluster {
+type Ecs = gather::Service<Client>;
+
+pub async fn look(ecs: &Ecs, cluster: &str, service: Option<&str>, filter: Option<&str>) -> Cluster {
     let (services, tasks, instances) = tokio::join!(
-        within(PATIENCE, services(client, cluster, service)),
-        within(PATIENCE, tasks(client, cluster, service)),
-        within(PATIENCE, instances(client, cluster, filter))
+        within(PATIENCE, services(ecs, cluster, service)),
+        within(PATIENCE, tasks(ecs, cluster, service)),
+        within(PATIENCE, instances(ecs, cluster, filter))
     );
     Cluster {
         name: cluster.to_owned(),
@@ -87,22 +93,22 @@ pub async fn look(client: &Client, cluster: &str, service: Option<&str>, filter:
     }
 }
 
-async fn services(client: &Client, cluster: &str, service: Option<&str>) -> Result<Vec<Service>, String> {
+async fn services(ecs: &Ecs, cluster: &str, service: Option<&str>) -> Result<Vec<Service>, Unread> {
     let names = match service {
         Some(name) => vec![name.to_owned()],
         None => {
-            let list = client.list_services().cluster(cluster).max_results(SERVICES).send().await;
-            list.map_err(|e| explain(&e))?.service_arns.unwrap_or_default()
+            let list = ecs.client.list_services().cluster(cluster).max_results(SERVICES).send().await;
+            list.map_err(|e| ecs.unread(&e))?.service_arns.unwrap_or_default()
         }
     };
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let described = client.describe_services().cluster(cluster).set_services(Some(names)).send().await;
-    let described = described.map_err(|e| explain(&e))?;
+    let described = ecs.client.describe_services().cluster(cluster).set_services(Some(names)).send().await;
+    let described = described.map_err(|e| ecs.unread(&e))?;
     if let Some(failure) = described.failures().first() {
         let what = failure.arn().unwrap_or_default();
-        return Err(format!("{what}: {}", failure.reason().unwrap_or("ECS does not say why")));
+        return Err(format!("{what}: {}", failure.reason().unwrap_or("ECS does not say why")).into());
     }
     Ok(described.services().iter().map(read_service).collect())
 }
@@ -120,20 +126,20 @@ fn read_service(service: &types::Service) -> Service {
     }
 }
 
-async fn tasks(client: &Client, cluster: &str, service: Option<&str>) -> Result<Vec<Task>, String> {
+async fn tasks(ecs: &Ecs, cluster: &str, service: Option<&str>) -> Result<Vec<Task>, Unread> {
     let mut tasks = Vec::new();
     for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
-        let list = client.list_tasks().cluster(cluster).set_service_name(service.map(str::to_owned));
+        let list = ecs.client.list_tasks().cluster(cluster).set_service_name(service.map(str::to_owned));
         let list = list.desired_status(status).max_results(TASKS);
         let mut pages = list.into_paginator().send();
         let mut alike = Vec::new();
         while let Some(page) = pages.next().await {
-            let arns = page.map_err(|e| explain(&e))?.task_arns.unwrap_or_default();
+            let arns = page.map_err(|e| ecs.unread(&e))?.task_arns.unwrap_or_default();
             if arns.is_empty() {
                 continue;
             }
-            let described = client.describe_tasks().cluster(cluster).set_tasks(Some(arns)).send().await;
-            alike.extend(described.map_err(|e| explain(&e))?.tasks().iter().map(read_task));
+            let described = ecs.client.describe_tasks().cluster(cluster).set_tasks(Some(arns)).send().await;
+            alike.extend(described.map_err(|e| ecs.unread(&e))?.tasks().iter().map(read_task));
         }
         alike.sort_by_key(|task| std::cmp::Reverse(task.stopped.or(task.since)));
         tasks.extend(alike);
@@ -162,17 +168,18 @@ fn read_task(task: &types::Task) -> Task {
     }
 }
 
-async fn instances(client: &Client, cluster: &str, filter: Option<&str>) -> Result<Vec<Instance>, String> {
-    let list = client.list_container_instances().cluster(cluster).set_filter(filter.map(str::to_owned));
+async fn instances(ecs: &Ecs, cluster: &str, filter: Option<&str>) -> Result<Vec<Instance>, Unread> {
+    let list = ecs.client.list_container_instances().cluster(cluster).set_filter(filter.map(str::to_owned));
     let mut pages = list.max_results(TASKS).into_paginator().send();
     let mut instances = Vec::new();
     while let Some(page) = pages.next().await {
-        let arns = page.map_err(|e| explain(&e))?.container_instance_arns.unwrap_or_default();
+        let arns = page.map_err(|e| ecs.unread(&e))?.container_instance_arns.unwrap_or_default();
         if arns.is_empty() {
             continue;
         }
-        let describe = client.describe_container_instances().cluster(cluster);
-        let described = describe.set_container_instances(Some(arns)).send().await.map_err(|e| explain(&e))?;
+        let describe = ecs.client.describe_container_instances().cluster(cluster);
+        let described =
+            describe.set_container_instances(Some(arns)).send().await.map_err(|e| ecs.unread(&e))?;
         instances.extend(described.container_instances().iter().map(read_instance));
     }
     Ok(instances)

@@ -9,6 +9,9 @@ use crate::aws::{self, Clients};
 use crate::cli::connect;
 use crate::config::QueueConfig;
 use crate::queue::{DeadLetters, Depth, Queue, queue_name};
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::config::http::HttpResponse;
+use aws_sdk_cloudwatch::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Statistic};
 use serde::Serialize;
@@ -20,20 +23,80 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[serde(rename_all = "snake_case", untagged)]
 pub enum Told<T> {
     Is(T),
-    CannotRead { cannot_read: String },
+    CannotRead {
+        cannot_read: String,
+        /// The endpoint is not AWS's, and has no such service: there is nothing to be read.
+        #[serde(skip)]
+        not_there: bool,
+    },
 }
 
 impl<T> Told<T> {
+    /// It was read, or there is nothing to read.
     pub fn is_known(&self) -> bool {
-        matches!(self, Self::Is(_))
+        matches!(self, Self::Is(_) | Self::CannotRead { not_there: true, .. })
+    }
+
+    /// Which service is not there, if it is that.
+    pub fn not_there(&self) -> Option<&str> {
+        match self {
+            Self::CannotRead { cannot_read, not_there: true } => Some(cannot_read),
+            _ => None,
+        }
+    }
+}
+
+impl<T> From<Result<T, Unread>> for Told<T> {
+    fn from(result: Result<T, Unread>) -> Self {
+        match result {
+            Ok(value) => Self::Is(value),
+            Err(Unread { why, not_there }) => Self::CannotRead { cannot_read: why, not_there },
+        }
     }
 }
 
 impl<T> From<Result<T, String>> for Told<T> {
     fn from(result: Result<T, String>) -> Self {
-        match result {
-            Ok(value) => Self::Is(value),
-            Err(cannot_read) => Self::CannotRead { cannot_read },
+        result.map_err(Unread::from).into()
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    why: String,
+    not_there: bool,
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self { why, not_there: false }
+    }
+}
+
+/// A service of AWS: how people call it, and whether an endpoint of its own is set for it.
+#[derive(Debug, Clone)]
+pub struct Service<C> {
+    pub client: C,
+    name: &'static str,
+    elsewhere: bool,
+}
+
+impl<C> Service<C> {
+    fn new(client: C, sdk: &SdkConfig, id: &str, name: &'static str) -> Self {
+        Self { client, name, elsewhere: aws::endpoint(sdk, id).is_some() }
+    }
+
+    pub fn unread<E>(&self, error: &SdkError<E, HttpResponse>) -> Unread
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        // Of AWS itself such an answer is a mistake, and of a proxy between.
+        match aws::unknown_service(error).filter(|_| self.elsewhere) {
+            Some(said) => {
+                Unread { why: format!("this endpoint has no {} ({said})", self.name), not_there: true }
+            }
+            None => aws::explain(error).into(),
         }
     }
 }
@@ -58,7 +121,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Nothing that was asked for could not be read. A worker that is not there does not count: with no
+    /// All that was asked for could be read, but for services that the endpoint does not have. A worker that is not there does not count: with no
     /// backlog there is none.
     pub fn is_whole(&self) -> bool {
         self.queue.is_known()
@@ -73,9 +136,9 @@ impl Status {
 /// Asks, again and again.
 pub struct Asker {
     clients: Clients,
-    cloudwatch: aws_sdk_cloudwatch::Client,
-    ecs: aws_sdk_ecs::Client,
-    autoscaling: aws_sdk_applicationautoscaling::Client,
+    cloudwatch: Service<aws_sdk_cloudwatch::Client>,
+    ecs: Service<aws_sdk_ecs::Client>,
+    autoscaling: Service<aws_sdk_applicationautoscaling::Client>,
     queue_url: String,
     dead_letters: DeadLetters,
     scope: Scope,
@@ -92,9 +155,14 @@ impl Asker {
         let clients = connect::clients(config).await;
         Self {
             clients: clients.clone(),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&sdk),
-            ecs: aws_sdk_ecs::Client::new(&sdk),
-            autoscaling: aws_sdk_applicationautoscaling::Client::new(&sdk),
+            cloudwatch: Service::new(aws_sdk_cloudwatch::Client::new(&sdk), &sdk, "CloudWatch", "CloudWatch"),
+            ecs: Service::new(aws_sdk_ecs::Client::new(&sdk), &sdk, "ECS", "ECS"),
+            autoscaling: Service::new(
+                aws_sdk_applicationautoscaling::Client::new(&sdk),
+                &sdk,
+                "Application Auto Scaling",
+                "Application Auto Scaling",
+            ),
             queue_url: config.queue_url.clone(),
             dead_letters: DeadLetters::new(clients, config.queue_url.clone(), config.dlq_url.clone()),
             scope: scope.clone(),
@@ -119,7 +187,7 @@ impl Asker {
             Some(within(PATIENCE_WITH_CHANGES, changes::read(&self.clients.send, url)).await)
         };
         let token = scope.admin_token.as_deref();
-        let given = workers::given(&scope.workers, scope.task_port);
+        let given = workers::given(&scope.workers, scope.cluster.is_some());
         let workers = workers::look(given.clone(), token);
         let (queue, oldest, dead_letters, cluster, scaling, changes, mut workers) = tokio::join!(
             within(PATIENCE, self.depth(&self.queue_url)),
@@ -146,20 +214,21 @@ impl Asker {
         }
     }
 
-    async fn depth(&self, url: &str) -> Result<Depth, String> {
-        Queue::new(self.clients.clone(), url.to_owned()).depth().await.map_err(|e| e.to_string())
+    async fn depth(&self, url: &str) -> Result<Depth, Unread> {
+        Queue::new(self.clients.clone(), url.to_owned()).depth().await.map_err(|e| e.to_string().into())
     }
 
-    async fn dead_letters(&self) -> Result<Depth, String> {
+    async fn dead_letters(&self) -> Result<Depth, Unread> {
         let url = self.dead_letters.url().await.map_err(|e| e.to_string())?;
         self.depth(&url).await
     }
 
-    async fn oldest(&self) -> Result<Option<f64>, String> {
+    async fn oldest(&self) -> Result<Option<f64>, Unread> {
         let now = SystemTime::now();
         let name = queue_name(&self.queue_url);
         let answer = self
             .cloudwatch
+            .client
             .get_metric_statistics()
             .namespace("AWS/SQS")
             .metric_name("ApproximateAgeOfOldestMessage")
@@ -170,7 +239,7 @@ impl Asker {
             .statistics(Statistic::Maximum)
             .send()
             .await
-            .map_err(|e| aws::explain(&e))?;
+            .map_err(|e| self.cloudwatch.unread(&e))?;
         let latest = answer.datapoints().iter().max_by_key(|point| point.timestamp().map(DateTime::secs));
         Ok(latest.and_then(|point| point.maximum()))
     }
@@ -193,8 +262,8 @@ const PATIENCE_WITH_CHANGES: Duration = Duration::from_secs(20);
 /// Its own, or that there was no answer in time.
 pub async fn within<T>(
     limit: Duration,
-    answer: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
+    answer: impl Future<Output = Result<T, Unread>>,
+) -> Result<T, Unread> {
     let answer = tokio::time::timeout(limit, answer).await;
-    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs()).into()))
 }

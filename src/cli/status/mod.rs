@@ -10,7 +10,7 @@ mod show;
 mod workers;
 
 use super::connect::ConnectArgs;
-use super::{FAILED, OK, block_on, failed, misconfigured};
+use super::{FAILED, OK, block_on_and_leave, failed, http, misconfigured};
 use crate::config::{LogFormat, LogSettings};
 use crate::ops::{Phase, Shutdown, logs};
 use gather::{Asker, Status};
@@ -35,10 +35,10 @@ pub struct Args {
 }
 
 /// What to look at beside the queues.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "What to look at")]
 pub struct Scope {
-    /// Admin addresses of workers, as HOST:PORT; may be repeated. [default: 127.0.0.1:9464]
+    /// Admin addresses of workers, as HOST:PORT; may be repeated. [default: 127.0.0.1:9464, or none with --cluster]
     #[arg(long = "worker", env = "LONGSHORE_WORKERS", value_name = "ADDRESS", value_delimiter = ',')]
     workers: Vec<String>,
     /// Token of the workers' admin ports, if they ask for one.
@@ -48,33 +48,79 @@ pub struct Scope {
     #[arg(long, env = "LONGSHORE_CLUSTER", value_name = "CLUSTER")]
     cluster: Option<String>,
     /// Service in the cluster. [default: every one, up to ten]
-    #[arg(long, env = "LONGSHORE_SERVICE", value_name = "SERVICE", requires = "cluster")]
+    #[arg(long, env = "LONGSHORE_SERVICE", value_name = "SERVICE")]
     service: Option<String>,
     /// Port of the workers' admin ports on their tasks' private addresses, to ask all of them.
-    #[arg(long, value_name = "PORT", requires = "cluster")]
+    #[arg(long, value_name = "PORT")]
     task_port: Option<u16>,
     /// Only container instances that this cluster-query expression matches, like
     /// `attribute:ecs.instance-type matches t2.*`.
-    #[arg(long, value_name = "EXPRESSION", requires = "cluster")]
+    #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// URL of the queue with state changes of tasks and instances (the template's StateChangeQueueUrl).
     #[arg(long, env = "LONGSHORE_STATE_CHANGE_QUEUE_URL", value_name = "URL")]
     changes_url: Option<String>,
 }
 
+impl Scope {
+    /// Without what is empty, which counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes, a line each.
+    fn read(&self) -> Result<Self, Vec<String>> {
+        let text = |value: &Option<String>| {
+            value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned)
+        };
+        let workers = self.workers.iter().map(|w| w.trim().to_owned()).filter(|w| !w.is_empty());
+        let scope = Self {
+            workers: workers.collect(),
+            admin_token: text(&self.admin_token),
+            cluster: text(&self.cluster),
+            service: text(&self.service),
+            task_port: self.task_port,
+            filter: text(&self.filter),
+            changes_url: text(&self.changes_url),
+        };
+        let mut mistakes = Vec::new();
+        for worker in scope.workers.iter().filter(|w| !http::is_host_and_port(workers::host_and_port(w))) {
+            mistakes.push(format!("--worker is {worker:?}: write HOST:PORT, like 127.0.0.1:9464"));
+        }
+        // A service that only the environment names is for the times when a cluster is named too.
+        let in_environment = self.service == std::env::var("LONGSHORE_SERVICE").ok();
+        for (flag, given) in [
+            ("--service", scope.service.is_some() && !in_environment),
+            ("--task-port", scope.task_port.is_some()),
+            ("--filter", scope.filter.is_some()),
+        ] {
+            if given && scope.cluster.is_none() {
+                mistakes.push(format!("{flag} is of a cluster: pass --cluster or set LONGSHORE_CLUSTER too"));
+            }
+        }
+        if mistakes.is_empty() { Ok(scope) } else { Err(mistakes) }
+    }
+}
+
 pub fn run(args: &Args) -> u8 {
-    let config = match args.connect.read() {
-        Ok(config) => config,
-        Err(mistakes) => return misconfigured(&mistakes),
+    let (config, scope) = match (args.connect.read(), args.scope.read()) {
+        (Ok(config), Ok(scope)) => (config, scope),
+        (config, scope) => {
+            let mistakes = [config.err(), scope.err()].into_iter().flatten().flatten();
+            return misconfigured(&mistakes.collect::<Vec<_>>());
+        }
     };
     logs::start(&LogSettings { format: LogFormat::Auto, filter: "error".into() }, None);
-    block_on(async {
+    block_on_and_leave(async {
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
             Err(e) => return failed(format_args!("cannot handle signals: {e}")),
         };
-        let mut asker = Asker::new(&config, &args.scope).await;
-        let mut screen = Screen::new(args.watch && !args.json && std::io::stdout().is_terminal());
+        let mut asker = Asker::new(&config, &scope).await;
+        let mut screen = Screen::new(match std::io::stdout().is_terminal() {
+            _ if !args.watch || args.json => Where::Lines,
+            true => Where::Own,
+            false => Where::Looks,
+        });
         loop {
             let status = tokio::select! {
                 () = shutdown.reached(Phase::Draining) => return OK,
@@ -94,18 +140,25 @@ pub fn run(args: &Args) -> u8 {
     })
 }
 
-/// Where a look goes: a screen of its own that is drawn over, or line after line.
-struct Screen {
-    own: bool,
+/// Where a look goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// A screen of its own that is drawn over.
+    Own,
+    /// A file or a pipe, one look below the other: each says when it was.
+    Looks,
+    Lines,
 }
+
+struct Screen(Where);
 
 impl Screen {
     /// With a screen of its own, what stood on the terminal before is there again at the end.
-    fn new(own: bool) -> Self {
-        if own {
+    fn new(place: Where) -> Self {
+        if place == Where::Own {
             print!("\x1b[?1049h\x1b[?25l");
         }
-        Self { own }
+        Self(place)
     }
 
     /// False: nobody reads any more.
@@ -114,7 +167,10 @@ impl Screen {
             true => serde_json::to_string(status).unwrap_or_default() + "\n",
             false => show::text(status),
         };
-        if self.own {
+        if self.0 == Where::Looks {
+            text = format!("at         {}\n{text}\n", show::moment(status.at));
+        }
+        if self.0 == Where::Own {
             // Asked each time: somebody may have made it larger.
             if let Some((rows, columns)) = console::Term::stdout().size_checked() {
                 text = cut(&text, rows.into(), columns.into());
@@ -144,7 +200,7 @@ fn cut(text: &str, rows: usize, columns: usize) -> String {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if self.own {
+        if self.0 == Where::Own {
             print!("\x1b[?25h\x1b[?1049l");
         }
     }

@@ -1,7 +1,7 @@
 //! What Application Auto Scaling does with the service, and why.
 
 use super::cluster::last_part;
-use crate::aws::explain;
+use super::gather::{Service, Unread};
 use aws_sdk_applicationautoscaling::Client;
 use aws_sdk_applicationautoscaling::types::{ScalableTarget, ScalingActivity, ServiceNamespace};
 use serde::Serialize;
@@ -30,30 +30,35 @@ pub struct Activity {
 
 const ACTIVITIES: i32 = 3;
 
-pub async fn look(client: &Client, cluster: &str, service: Option<&str>) -> Result<Vec<Scaling>, String> {
+pub async fn look(
+    asked: &Service<Client>,
+    cluster: &str,
+    service: Option<&str>,
+) -> Result<Vec<Scaling>, Unread> {
     let of_cluster = format!("service/{}/", last_part(cluster));
-    let mut ask = client.describe_scalable_targets().service_namespace(ServiceNamespace::Ecs);
+    let mut ask = asked.client.describe_scalable_targets().service_namespace(ServiceNamespace::Ecs);
     if let Some(service) = service {
         ask = ask.resource_ids(format!("{of_cluster}{}", last_part(service)));
     }
     let mut pages = ask.into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
-        for target in page.map_err(|e| explain(&e))?.scalable_targets() {
+        for target in page.map_err(|e| asked.unread(&e))?.scalable_targets() {
             let id = target.resource_id();
             if id.starts_with(&of_cluster) {
-                all.push(read(client, target, id).await?);
+                all.push(read(asked, target, id).await?);
             }
         }
     }
     Ok(all)
 }
 
-async fn read(client: &Client, target: &ScalableTarget, id: &str) -> Result<Scaling, String> {
-    let ask = client.describe_scaling_activities().service_namespace(ServiceNamespace::Ecs).resource_id(id);
+async fn read(asked: &Service<Client>, target: &ScalableTarget, id: &str) -> Result<Scaling, Unread> {
+    let ask =
+        asked.client.describe_scaling_activities().service_namespace(ServiceNamespace::Ecs).resource_id(id);
     // Also what an alarm asked for and could not have, as at the most tasks that are allowed.
     let ask = ask.include_not_scaled_activities(true).max_results(ACTIVITIES);
-    let answer = ask.send().await.map_err(|e| explain(&e))?;
+    let answer = ask.send().await.map_err(|e| asked.unread(&e))?;
     let activities = answer.scaling_activities().iter().map(|activity| Activity {
         at: activity.start_time().secs(),
         what: activity.description().to_owned(),

@@ -6,6 +6,7 @@ use super::workers::Worker;
 use crate::cli;
 use crate::error::Printable;
 use crate::queue::{Depth, queue_name};
+use aws_sdk_cloudwatch::primitives::{DateTime, DateTimeFormat};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ pub fn text(status: &Status) -> String {
     out
 }
 
+/// As RFC 3339 has it.
+pub fn moment(at: u64) -> String {
+    let at = DateTime::from_secs(at as i64);
+    at.fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| at.secs().to_string())
+}
+
 fn queues(out: &mut String, status: &Status) {
     let name = queue_name(&status.queue_url);
     let oldest = match &status.oldest_seconds {
@@ -36,7 +43,7 @@ fn queues(out: &mut String, status: &Status) {
     };
     let known = known(&status.queue, |d| format!("{}; oldest {oldest}", depth(*d)));
     let _ = writeln!(out, "queue      {}: {known}", clean(name));
-    if let Told::CannotRead { cannot_read } = &status.oldest_seconds {
+    if let Told::CannotRead { cannot_read, .. } = &status.oldest_seconds {
         let _ = writeln!(out, "           age of the oldest: {}", Printable(cannot_read));
     }
     let dead = self::known(&status.dead_letters, |d| {
@@ -48,6 +55,13 @@ fn queues(out: &mut String, status: &Status) {
 }
 
 fn workers(out: &mut String, status: &Status) {
+    if status.workers.is_empty() {
+        let _ = writeln!(
+            out,
+            "workers    none asked (--worker HOST:PORT, or --task-port where tasks can be reached)"
+        );
+        return;
+    }
     let answering: Vec<&Worker> = status.workers.values().filter_map(is).collect();
     let sum = |of: fn(&Worker) -> u64| number(answering.iter().map(|w| of(w)).sum());
     let rates: Vec<f64> = answering.iter().filter_map(|w| w.per_second).collect();
@@ -77,6 +91,10 @@ fn workers(out: &mut String, status: &Status) {
 fn cluster(out: &mut String, status: &Status) {
     let Some(cluster) = &status.cluster else { return };
     let now = status.at as i64;
+    if let Some(why) = cluster.not_there() {
+        let _ = writeln!(out, "{:<10} {}", "cluster", Printable(why));
+        return;
+    }
     each(out, "service", &cluster.services, |s| {
         let event = s
             .event
@@ -159,7 +177,7 @@ fn changes(out: &mut String, status: &Status) {
 /// A heading before the first line, and not more than fit on a screen.
 fn each<T>(out: &mut String, heading: &str, told: &Told<Vec<T>>, line: impl Fn(&T) -> String) {
     match told {
-        Told::CannotRead { cannot_read } => {
+        Told::CannotRead { cannot_read, .. } => {
             let _ = writeln!(out, "{heading:<10} cannot be read: {}", Printable(cannot_read));
         }
         Told::Is(all) => {
@@ -185,7 +203,7 @@ fn block(out: &mut String, heading: &str, lines: &[String]) {
 fn known<T>(told: &Told<T>, line: impl Fn(&T) -> String) -> String {
     match told {
         Told::Is(value) => line(value),
-        Told::CannotRead { cannot_read } => format!("cannot be read: {}", Printable(cannot_read)),
+        Told::CannotRead { cannot_read, .. } => format!("cannot be read: {}", Printable(cannot_read)),
     }
 }
 

@@ -31,11 +31,12 @@ const DEFAULT: &str = "127.0.0.1:9464";
 /// Bytes: far more than any answer of an admin port has.
 const MOST: u64 = 4 << 20;
 
-/// Whom to ask before anything is known of tasks: those given, or the one that would be here.
-pub fn given(workers: &[String], task_port: Option<u16>) -> BTreeSet<String> {
-    match (workers, task_port) {
-        ([], None) => [DEFAULT.to_owned()].into(),
-        (given, _) => given.iter().cloned().collect(),
+/// Whom to ask before anything is known of tasks: those given, or the one that would be here. The workers of a cluster
+/// are elsewhere.
+pub fn given(workers: &[String], of_cluster: bool) -> BTreeSet<String> {
+    match workers {
+        [] if !of_cluster => [DEFAULT.to_owned()].into(),
+        given => given.iter().cloned().collect(),
     }
 }
 
@@ -56,8 +57,13 @@ pub async fn look(addresses: BTreeSet<String>, token: Option<&str>) -> Answers {
     answers
 }
 
+/// Of an address as people write it.
+pub fn host_and_port(address: &str) -> &str {
+    address.trim_start_matches("http://").trim_end_matches('/')
+}
+
 fn ask(address: &str, token: Option<&str>) -> Result<Worker, String> {
-    let host = address.trim_start_matches("http://").trim_end_matches('/');
+    let host = host_and_port(address);
     let get = |path| http::get(host, path, token, MOST).map_err(|e| format!("no answer: {e}"));
     let (status, text) = get("/metrics")?;
     match status {
