@@ -3,36 +3,39 @@
 
 mod common;
 
+use clap::CommandFactory;
 use common::LIMIT;
 use common::pictures::{jpeg, picture};
 use common::process::{Process, longshore, run, worker};
 use common::stage::Stage;
+use longshore::cli::Cli;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+
+/// The names of every command, with those inside others.
+fn commands() -> Vec<Vec<String>> {
+    fn within(command: &clap::Command, path: &[String], all: &mut Vec<Vec<String>>) {
+        all.push(path.to_vec());
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            within(inner, &[path, &[inner.get_name().to_owned()]].concat(), all);
+        }
+    }
+    let mut all = Vec::new();
+    within(&Cli::command(), &[], &mut all);
+    assert!(all.len() > 15, "{all:?}");
+    all
+}
 
 #[test]
 fn help_is_there_for_every_command_and_tells_the_defaults() {
     let (code, help, _) = run(longshore().arg("--help"));
     assert_eq!(code, Some(0));
-    for command in [
-        "work",
-        "local",
-        "render",
-        "healthcheck",
-        "backfill",
-        "dlq",
-        "config",
-        "completions",
-        "man",
-        "submit",
-        "report",
-        "logs",
-        "cancel",
-        "delete",
-    ] {
-        assert!(help.contains(command));
-        assert_eq!(run(longshore().args([command, "--help"])).0, Some(0));
+    for path in commands() {
+        let (code, told, _) = run(longshore().args(&path).arg("--help"));
+        assert_eq!(code, Some(0), "{path:?}");
+        assert!(told.contains("Exit codes: 0 "), "{path:?}: {told}");
+        assert!(path.first().is_none_or(|name| help.contains(name)), "{path:?}");
     }
     let (_, help, _) = run(longshore().args(["work", "--help"]));
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -45,19 +48,17 @@ fn help_is_there_for_every_command_and_tells_the_defaults() {
     assert_eq!(run(longshore().arg("man").arg(folder.path())).0, Some(0));
     let page = std::fs::read_to_string(folder.path().join("longshore-dlq-redrive.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
-    for page in [
-        "",
-        "-status",
-        "-healthcheck",
-        "-backfill",
-        "-config",
-        "-dlq",
-        "-dlq-list",
-        "-dlq-redrive",
-        "-dlq-drop",
-    ] {
-        let text = std::fs::read_to_string(folder.path().join(format!("longshore{page}.1"))).unwrap();
-        assert!(text.contains("Exit codes: 0 "), "longshore{page}.1: {text}");
+    for path in commands() {
+        let name = [vec!["longshore".to_owned()], path].concat().join("-");
+        let text = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
+        assert!(
+            text.contains(".SH \"EXIT STATUS\"\nExit codes: 0 ") && !text.contains("EXTRA"),
+            "{name}.1: {text}"
+        );
+    }
+    let page = std::fs::read_to_string(folder.path().join("longshore-work.1")).unwrap();
+    for part in [".SH ENVIRONMENT\n", "\\fBLONGSHORE_QUEUE_URL\\fR\nThe same as \\-\\-queue\\-url."] {
+        assert!(page.contains(part), "{part:?} in {page}");
     }
     let page = std::fs::read_to_string(folder.path().join("longshore-dlq-drop.1")).unwrap();
     assert!(page.contains("the answer was no") && page.contains("no terminal to ask at"), "{page}");

@@ -21,6 +21,10 @@ pub struct Args {
 enum Command {
     /// Shows every setting with its value and where it comes from, then tries every permission that the
     /// worker needs. Changes nothing: no message is received or sent, no object is written.
+    #[command(
+        after_help = "Exit codes: 0 the worker may do all that was tried; 1 it may not, or no answer came; 2 the \
+                            configuration or the command line is wrong, and nothing was tried."
+    )]
     Check(Box<Check>),
 }
 
