@@ -55,18 +55,22 @@ pub enum Command {
     /// come from the usual places of the AWS SDK (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, the
     /// ECS task role …). SIGTERM drains: running pictures are finished, the rest is handed back.
     #[command(
-        after_help = "Exit codes: 0 it has stopped, as it was told to; 1 it could not start, or a part of it broke; 2 the configuration or the command line is wrong, and nothing was started."
+        after_help = "Exit codes: 0 it has stopped, as it was told to; 1 it could not start, or a part of it \
+                      broke; 2 the configuration or the command line is wrong, and nothing was started."
     )]
     Work(work::Args),
     /// Runs the same service with no AWS account, on an S3 and an SQS inside this program.
     #[cfg(feature = "local")]
     #[command(
-        after_help = "Exit codes: 0 every picture that was named is done; 1 one is not, it was interrupted before, or it could not start; 2 the configuration or the command line is wrong, or there is nothing to do."
+        after_help = "Exit codes: 0 every picture that was named is done; 1 one is not, it was interrupted \
+                      before, or it could not start; 2 the configuration or the command line is wrong, or \
+                      there is nothing to do."
     )]
     Local(local::Args),
     /// Makes renditions of files on disk: no queue, the quickest way to try a setting.
     #[command(
-        after_help = "Exit codes: 0 every file is rendered; 1 one could not be; 2 the configuration or the command line is wrong, and nothing was rendered."
+        after_help = "Exit codes: 0 every file is rendered; 1 one could not be; 2 the configuration or the \
+                      command line is wrong, and nothing was rendered."
     )]
     Render(render::Args),
     /// Asks the worker in this container whether it is alive; exits 0 if it is, 1 if not.
@@ -75,8 +79,9 @@ pub enum Command {
     /// Shows what goes on: queues, workers, and in ECS service, tasks, instances and scaling.
     #[cfg(feature = "status")]
     #[command(
-        after_help = "Exit codes: 0 all that was asked for could be read, but for services that the endpoint does not have; 1 some of it could not; 2 the configuration \
-                            or the command line is wrong, and nothing was asked."
+        after_help = "Exit codes: 0 all that was asked for could be read, but for services that the endpoint \
+                      does not have; 1 some of it could not; 2 the configuration or the command line is \
+                      wrong, and nothing was asked."
     )]
     Status(status::Args),
     /// Queues pictures that have no rendition yet, or one made with other settings.
@@ -89,31 +94,39 @@ pub enum Command {
     /// earlier submission was interrupted.
     #[cfg(feature = "submit")]
     #[command(
-        after_help = "Exit codes: 0 all is queued, and with --wait every row is done; 1 a row is not, it was interrupted, or a service failed; 2 the configuration, the command line, the table or what it names is wrong, and nothing was queued."
+        after_help = "Exit codes: 0 all is queued, and with --wait every row is done; 1 a row is not, it was \
+                      interrupted, or a service failed; 2 the configuration, the command line, the table or \
+                      what it names is wrong, and nothing was queued."
     )]
     Submit(submit::Args),
     /// Tells what became of each row of a job: as a table, JSON or TSV.
     #[cfg(feature = "submit")]
     #[command(
-        after_help = "Exit codes: 0 it was told, whatever became of the rows; 1 it could not be read, there is no such job, or it was interrupted; 2 the configuration or the command line is wrong."
+        after_help = "Exit codes: 0 it was told, whatever became of the rows; 1 it could not be read, there \
+                      is no such job, or it was interrupted; 2 the configuration or the command line is \
+                      wrong."
     )]
     Report(jobs::report::Args),
     /// Prints what the script printed, of one row or all.
     #[cfg(feature = "submit")]
     #[command(
-        after_help = "Exit codes: 0 they were printed; 1 there are none, they could not be read, or it was interrupted; 2 the configuration or the command line is wrong."
+        after_help = "Exit codes: 0 they were printed; 1 there are none, they could not be read, or it was \
+                      interrupted; 2 the configuration or the command line is wrong."
     )]
     Logs(jobs::logs::Args),
     /// Lets no further row of a job begin; rows that run go on to their end.
     #[cfg(feature = "submit")]
     #[command(
-        after_help = "Exit codes: 0 no further row begins; 1 there is no such job, or it could not be marked; 2 the configuration or the command line is wrong."
+        after_help = "Exit codes: 0 no further row begins; 1 there is no such job, or it could not be marked; \
+                      2 the configuration or the command line is wrong."
     )]
     Cancel(jobs::cancel::Args),
     /// Deletes everything that the work bucket has of a job. Asks, or takes --yes.
     #[cfg(feature = "submit")]
     #[command(
-        after_help = "Exit codes: 0 all is deleted; 1 some could not be, rows still run, it was interrupted, or the answer was no; 2 the configuration or the command line is wrong, or there is no terminal to ask at and no --yes."
+        after_help = "Exit codes: 0 all is deleted; 1 some could not be, rows still run, it was interrupted, \
+                      or the answer was no; 2 the configuration or the command line is wrong, or there is no \
+                      terminal to ask at and no --yes."
     )]
     Delete(jobs::delete::Args),
     /// Looks at the dead-letter queue, and puts right what is in it.
