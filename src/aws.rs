@@ -9,7 +9,6 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
-use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_types::service_config::ServiceConfigKey;
@@ -148,7 +147,10 @@ pub fn endpoint(config: &SdkConfig, service: &str) -> Option<String> {
 
 /// That what answered does not know the service at all, as an emulator of others does not: what it said instead. AWS
 /// always names an error code, in the service's own protocol.
-pub fn unknown_service<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+#[cfg(feature = "status")]
+pub fn unknown_service<E: ProvideErrorMetadata>(
+    error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+) -> Option<String> {
     const UNKNOWN: [&str; 4] =
         ["UnknownOperationException", "UnknownOperation", "InvalidAction", "NotImplemented"];
     let status = error.raw_response()?.status().as_u16();
