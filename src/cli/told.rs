@@ -1,7 +1,8 @@
 //! Every setting of a command as it is, and where it comes from.
 
 use super::Cli;
-use crate::config::Config;
+use crate::config::{Config, TaskProtection};
+use crate::ops::logs;
 use crate::ops::page::Told;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
@@ -52,11 +53,35 @@ fn found_by_the_sdk(flag: &str) -> Option<(String, String)> {
     let names: &[&str] = match flag {
         "region" => &["AWS_REGION", "AWS_DEFAULT_REGION"],
         "profile" => &["AWS_PROFILE"],
-        "endpoint-url" => &["AWS_ENDPOINT_URL"],
+        "endpoint-url" => {
+            let of = |service: &str| {
+                let own = format!("AWS_ENDPOINT_URL_{service}");
+                let found = [own, "AWS_ENDPOINT_URL".to_owned()];
+                found.into_iter().find_map(|name| Some((std::env::var(&name).ok()?, name)))
+            };
+            return endpoints(of("SQS"), of("S3"));
+        }
         _ => return None,
     };
     let set = |name: &&str| Some((std::env::var(name).ok().filter(|v| !v.is_empty())?, (*name).to_owned()));
     names.iter().find_map(set)
+}
+
+/// Those of the two services as one setting, each as its URL and where that comes from. None: neither has one.
+pub fn endpoints(sqs: Option<(String, String)>, s3: Option<(String, String)>) -> Option<(String, String)> {
+    let own = || ("AWS's own".to_owned(), String::new());
+    let (sqs, s3) = match (sqs, s3) {
+        (None, None) => return None,
+        (sqs, s3) => (sqs.unwrap_or_else(own), s3.unwrap_or_else(own)),
+    };
+    if sqs == s3 {
+        return Some(sqs);
+    }
+    let mut from = vec![sqs.1, s3.1];
+    from.retain(|name| !name.is_empty());
+    from.dedup();
+    let value = format!("SQS: {}, S3: {}", without_password(&sqs.0), without_password(&s3.0));
+    Some((value, from.join(", ")))
 }
 
 /// URLs may carry one: `https://user:password@host`.
@@ -77,6 +102,16 @@ fn computed(flag: &str, config: &Config) -> Option<String> {
         "memory-budget" => format!("{} MiB", config.memory_budget >> 20),
         "wait-time" => format!("{}s", config.wait.as_secs()),
         "region" => config.region.clone()?,
+        // Where nobody names one, the SDK reads this.
+        "profile" => "default".into(),
+        "work-dir" => config.work_dir.display().to_string(),
+        "task-protection" => match config.task_protection {
+            TaskProtection::Off => "off".into(),
+            TaskProtection::Auto => "auto".into(),
+            TaskProtection::Long => "long".into(),
+        },
+        "log-format" if logs::is_json(config.log.format) => "json".into(),
+        "log-format" => "text".into(),
         _ => return None,
     })
 }

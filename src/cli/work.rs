@@ -91,9 +91,12 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
         let page = page(config, admin.queue.clients(), settings, address.ip());
         tokio::spawn(admin::serve(listener, admin.clone(), page, shutdown));
     }
-    if config.dlq_url.is_none() {
-        tokio::spawn(warn_of_few_receives(admin.queue.clients().clone(), config.queue_url.clone()));
-    }
+    let (of_warning, clients) = (config.clone(), admin.queue.clients().clone());
+    tokio::spawn(async move {
+        if let Some(warning) = few_receives(&of_warning, &clients).await {
+            warn!("{warning}");
+        }
+    });
     let renditions: Vec<String> = config.render.settings.specs.iter().map(ToString::to_string).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -131,16 +134,19 @@ async fn serve(config: &Config, settings: Vec<Told>, shutdown: Shutdown) -> u8 {
 /// A release counts as a receive, and from its third a message runs alone: SQS must not have given it up by then.
 const LEAST_RECEIVES: u32 = 5;
 
-/// Only where the redrive policy is read anyway: else the role may have no leave to.
-async fn warn_of_few_receives(clients: Clients, queue_url: String) {
-    if let Some(most) = queue::most_receives(&clients, &queue_url).await.filter(|most| *most < LEAST_RECEIVES)
-    {
-        warn!(
-            "the queue gives a message up after {most} receives (maxReceiveCount of its redrive policy), and one that \
-             is handed back counts: pictures that nothing is wrong with may end in the dead-letter queue (set it to \
-             {LEAST_RECEIVES} or more)"
-        );
+/// What to warn of, if SQS gives messages up too early. Only where the redrive policy is read anyway: else the role may
+/// have no leave to.
+pub async fn few_receives(config: &Config, clients: &Clients) -> Option<String> {
+    if config.dlq_url.is_some() {
+        return None;
     }
+    let most =
+        queue::most_receives(clients, &config.queue_url).await.filter(|most| *most < LEAST_RECEIVES)?;
+    Some(format!(
+        "the queue gives a message up after {most} receives (maxReceiveCount of its redrive policy), and one that \
+         is handed back counts: pictures that nothing is wrong with may end in the dead-letter queue (set it to \
+         {LEAST_RECEIVES} or more)"
+    ))
 }
 
 /// Metrics go to CloudWatch this often, which keeps them by the minute.

@@ -7,6 +7,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
+/// What a format comes to here.
+pub fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    }
+}
+
 /// Starts logging for the process, and tracing if there is a collector; a second call changes nothing.
 pub fn start(settings: &LogSettings, traces: Option<&Traces>) {
     let filter = EnvFilter::builder().parse(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -24,11 +33,7 @@ pub fn start(settings: &LogSettings, traces: Option<&Traces>) {
     let spans = format!("{}=off", traces::TARGET).parse().expect("a target and a level");
     let filter = filter.add_directive(spans);
     let terminal = std::io::stderr().is_terminal();
-    let json = match settings.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
-    };
+    let json = is_json(settings.format);
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let lines = match json {
         true => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),

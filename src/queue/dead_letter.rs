@@ -28,6 +28,9 @@ pub struct DeadLetters {
 /// SQS counts attributes into the 1 MiB of a message; a reason is a line, not a report.
 const MAX_DETAIL_CHARS: usize = 500;
 
+/// Why no dead-letter queue is found, if nobody named one to the queue.
+pub const NO_REDRIVE_POLICY: &str = "it has no redrive policy";
+
 impl DeadLetters {
     pub fn new(clients: Clients, queue_url: String, url: Option<String>) -> Self {
         Self { clients, queue_url, given: url.is_some(), url: Mutex::new(url) }
@@ -126,7 +129,7 @@ async fn policy(clients: &Clients, queue_url: &str) -> Result<serde_json::Value,
     let ask = clients.send.get_queue_attributes().queue_url(queue_url).attribute_names(name.clone());
     let answer = ask.send().await.map_err(|e| aws::explain(&e))?;
     let policy = answer.attributes().and_then(|a| a.get(&name));
-    let policy = policy.ok_or("it has no redrive policy")?;
+    let policy = policy.ok_or(NO_REDRIVE_POLICY)?;
     serde_json::from_str(policy).map_err(|e| e.to_string())
 }
 

@@ -8,7 +8,7 @@ pub mod letters;
 mod sqs;
 mod trace_header;
 
-pub use dead_letter::{DeadLetter, DeadLetters, most_receives};
+pub use dead_letter::{DeadLetter, DeadLetters, NO_REDRIVE_POLICY, most_receives};
 pub use depth::Depth;
 pub use keeper::{Counts, Keeper, Lease};
 pub use sqs::{Entry, EntryError, Queue, ReceiveError, send_batch};

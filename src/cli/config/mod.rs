@@ -3,7 +3,7 @@
 mod probe;
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, told, work};
-use crate::aws::Clients;
+use crate::aws::{self, Clients};
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::ops::logs;
 use crate::ops::page::Told;
@@ -58,6 +58,9 @@ pub fn run(args: &Args) -> u8 {
         let clients = work::clients(&config).await;
         resolve(&mut settings, &config, &clients).await;
         show(&settings, check.json);
+        if let Some(warning) = work::few_receives(&config, &clients).await {
+            warn(&warning, check.json);
+        }
         let needed = probe::all(&config, &clients).await;
         let of_page = probe::page(&config, &clients).await;
         tell(&needed, &of_page, check.json)
@@ -67,17 +70,19 @@ pub fn run(args: &Args) -> u8 {
 /// Names what the SDK and the queue say where no setting does.
 async fn resolve(settings: &mut [Told], config: &Config, clients: &Clients) {
     let letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
+    let endpoint = |service| Some((aws::endpoint(&clients.config, service)?, "the AWS SDK".to_owned()));
     for setting in settings.iter_mut().filter(|setting| setting.from == "default") {
         let found = match setting.flag.as_str() {
-            "region" => clients.region().map(|region| (region.to_string(), "the AWS SDK")),
-            "endpoint-url" => {
-                clients.config.endpoint_url().map(|url| (told::without_password(url), "the AWS SDK"))
-            }
-            "dlq-url" => letters.url().await.ok().map(|url| (url, "the queue's redrive policy")),
+            "region" => clients.region().map(|region| (region.to_string(), "the AWS SDK".to_owned())),
+            // From a profile: variables were looked at before.
+            "endpoint-url" => told::endpoints(endpoint("SQS"), endpoint("S3"))
+                .map(|(url, from)| (told::without_password(&url), from))
+                .or_else(|| Some(("AWS's own".into(), "default".into()))),
+            "dlq-url" => letters.url().await.ok().map(|url| (url, "the queue's redrive policy".into())),
             _ => None,
         };
         if let Some((value, from)) = found {
-            (setting.value, setting.from) = (value, from.to_owned());
+            (setting.value, setting.from) = (value, from);
         }
     }
 }
@@ -90,6 +95,15 @@ fn show(settings: &[Told], json: bool) {
         } else {
             println!("{flag:width$}  {value}  ({from})");
         }
+    }
+}
+
+/// What `work` says when it starts.
+fn warn(warning: &str, json: bool) {
+    if json {
+        println!("{}", json!({"warning": warning}));
+    } else {
+        println!("\nwarning: {warning}");
     }
 }
 
@@ -113,13 +127,20 @@ fn tell(needed: &[Probe], of_page: &[Probe], json: bool) -> u8 {
         probes.iter().filter(|p| !matches!(p.verdict, Verdict::Allowed | Verdict::NotTried(_))).count()
     };
     let failed = bad(needed);
+    let untried = needed.iter().filter(|p| matches!(p.verdict, Verdict::NotTried(_))).count();
     if !json {
+        let untried = match untried {
+            0 => String::new(),
+            n => format!("; {n} could not be tried"),
+        };
         match (failed, bad(of_page)) {
-            (0, 0) => println!("\nthe worker may do all that was tried"),
+            (0, 0) => println!("\nthe worker may do all that was tried{untried}"),
             (0, n) => {
-                println!("\nthe worker may do all that it needs; without {n} of these the page shows less")
+                println!(
+                    "\nthe worker may do all that it needs{untried}; without {n} of these the page shows less"
+                )
             }
-            (n, _) => println!("\n{n} of {} would keep the worker from its work", needed.len()),
+            (n, _) => println!("\n{n} of {} would keep the worker from its work{untried}", needed.len()),
         }
     }
     if failed == 0 { OK } else { FAILED }

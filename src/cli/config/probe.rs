@@ -3,7 +3,7 @@
 
 use crate::aws::{Clients, code, explain, is_missing_queue};
 use crate::config::{Config, TaskProtection};
-use crate::queue::DeadLetters;
+use crate::queue::{DeadLetters, NO_REDRIVE_POLICY};
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -145,7 +145,7 @@ async fn queue(config: &Config, clients: &Clients) -> Vec<Probe> {
 async fn dead_letters(config: &Config, clients: &Clients) -> Vec<Probe> {
     let letters = DeadLetters::new(clients.clone(), config.queue_url.clone(), config.dlq_url.clone());
     let (url, verdict) = match letters.url().await {
-        Err(why) => ("the dead-letter queue".into(), Verdict::Unclear(why.to_string())),
+        Err(why) => ("the dead-letter queue".into(), not_found(why.to_string())),
         Ok(url) => {
             // A message without a body is no message.
             let send = clients.send.send_message().queue_url(&url).message_body("");
@@ -154,6 +154,14 @@ async fn dead_letters(config: &Config, clients: &Clients) -> Vec<Probe> {
         }
     };
     vec![Probe { action: "sqs:SendMessage", on: url, verdict }]
+}
+
+/// Whether there is no dead-letter queue, or nobody said.
+fn not_found(why: String) -> Verdict {
+    match why.contains(NO_REDRIVE_POLICY) || is_missing_queue(&why) {
+        true => Verdict::Missing(why),
+        false => Verdict::Unclear(why),
+    }
 }
 
 /// What only the page asks for; the worker works without. What is among the worker's own needs is not tried twice.
