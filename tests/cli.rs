@@ -6,9 +6,10 @@ mod common;
 use clap::CommandFactory;
 use common::LIMIT;
 use common::pictures::{jpeg, picture};
-use common::process::{Process, longshore, run, worker};
+use common::process::{Process, longshore, run, run_aside, worker};
 use common::stage::Stage;
 use longshore::cli::Cli;
+use longshore::local::s3;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -96,6 +97,56 @@ fn config_check_tells_every_setting_of_work_and_where_it_comes_from() {
             assert!(line[part].as_str().is_some_and(|text| !text.is_empty()), "{line}");
         }
     }
+}
+
+/// `config check` of a stage, with its verdicts.
+async fn checked(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = longshore();
+    command.args(["config", "check"]).args(arguments).env("AWS_REGION", "us-east-1");
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1/");
+    command
+        .env("AWS_ENDPOINT_URL_SQS", &stage.world.endpoint)
+        .env("AWS_ENDPOINT_URL_S3", &stage.world.endpoint);
+    command.env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY);
+    command.env("LONGSHORE_QUEUE_URL", &stage.queue).env("LONGSHORE_OUTPUT_BUCKET", &stage.output);
+    let (code, text, _) = run_aside(command).await;
+    (code, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_check_warns_as_the_worker_does_and_tells_what_is_in_force() {
+    let stage = Stage::with_receives(2).await;
+    let (code, text) = checked(&stage, &[]).await;
+    assert_eq!(code, Some(0), "{text}");
+    for line in [
+        format!("SQS: {0}, S3: {0}  (AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL_S3)", stage.world.endpoint),
+        "profile             default  (default)".into(),
+        format!("work-dir            {}  (default)", std::env::temp_dir().display()),
+        "task-protection     off  (default)".into(),
+        "log-format          json  (default)".into(),
+        "\nwarning: the queue gives a message up after 2 receives".into(),
+        "\nthe worker may do all that was tried; 3 could not be tried\n".into(),
+    ] {
+        assert!(text.contains(&line), "{line:?} in\n{text}");
+    }
+    let (_, text) = checked(&stage, &["--json"]).await;
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (kind, what) in [("setting", "a setting"), ("warning", "a warning"), ("action", "a permission")] {
+        let one = told.iter().find(|object| object.get(kind).is_some()).unwrap();
+        let keys: BTreeSet<String> = one.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, common::documented("config check", what), "{one}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_without_a_redrive_policy_has_no_dead_letter_queue() {
+    let mut stage = Stage::new().await;
+    let bare = stage.world.sqs.create_queue().queue_name(common::unique("bare")).send().await.unwrap();
+    stage.queue = bare.queue_url.unwrap();
+    let (code, text) = checked(&stage, &[]).await;
+    assert_eq!(code, Some(1), "{text}");
+    let line = text.lines().find(|line| line.contains("sqs:SendMessage")).unwrap();
+    assert!(line.starts_with("missing ") && line.contains("it has no redrive policy"), "{line}");
 }
 
 #[test]
@@ -225,6 +276,32 @@ fn local_makes_its_own_pictures() {
     let (code, out, _) = run(&mut command);
     assert_eq!(code, Some(1), "one is broken on purpose");
     assert!(out.contains("5 of 5 pictures: 4 done, 1 rejected") && out.contains("on purpose"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_that_local_prints_are_enough_for_an_operators_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let mut command = longshore();
+    command
+        .args(["local", "--serve", "--admin-addr", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.path().join("data"));
+    let mut local = Process::start_printing_to(command, std::fs::File::create(&told).unwrap());
+    let text = || std::fs::read_to_string(&told).unwrap();
+    let printed = || async { Some(text()).filter(|text| text.contains("s3 ls")) };
+    let text = common::wait_for("what to export", LIMIT, printed).await;
+    let exports = text.lines().filter_map(|line| line.trim().strip_prefix("export "));
+    let exports: Vec<(&str, &str)> =
+        exports.flat_map(str::split_whitespace).map(|word| word.split_once('=').unwrap()).collect();
+    for arguments in ["status", "dlq list", "config check", "backfill --bucket longshore-input --dry-run"] {
+        let mut command = longshore();
+        command.args(arguments.split(' ')).envs(exports.iter().copied());
+        let (code, out, errors) = run_aside(command).await;
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments}: {out}");
+        assert!(arguments != "status" || out.contains("1 of 1 answer"), "{out}");
+    }
+    local.signal("TERM");
+    assert_eq!(local.wait(LIMIT).code(), Some(0), "{}", local.log());
 }
 
 #[test]

@@ -248,6 +248,42 @@ async fn the_workers_of_a_cluster_are_asked_on_the_addresses_of_their_tasks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_fields_of_the_json_are_those_of_the_readme() {
+    let stage = Stage::new().await;
+    let queue = stage.world.sqs.create_queue().queue_name(unique("changes")).send().await.unwrap();
+    let queue = queue.queue_url.unwrap();
+    stage.world.sqs.send_message().queue_url(&queue).message_body(state_change(1)).send().await.unwrap();
+    let address = free_address().await;
+    let mut command = worker(&stage);
+    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
+    let mut process = Process::start(command);
+    process.wait_for_line("started", LIMIT);
+    let url = Control::default().start().await;
+    let arguments = ["--cluster", "fleet", "--filter", FILTER, "--worker", &address, "--changes-url", &queue];
+    let (_, look) = look(&stage, &url, &arguments).await;
+    let (cluster, scaling) = (&look["cluster"], &look["scaling"][0]);
+    for (what, object) in [
+        ("a look", &look),
+        ("a queue", &look["queue"]),
+        ("a queue", &look["dead_letters"]),
+        ("a worker", &look["workers"][&address]),
+        ("the cluster", cluster),
+        ("a service", &cluster["services"][0]),
+        ("a task", &cluster["tasks"][0]),
+        ("an instance", &cluster["instances"][0]),
+        ("what scales", scaling),
+        ("an activity", &scaling["activities"][0]),
+        ("a change", &look["changes"][0]),
+    ] {
+        let fields = object.as_object().unwrap_or_else(|| panic!("{what} in {look}"));
+        let mut documented = common::documented("status", what);
+        // Only of one that is not ready.
+        assert!(what != "a worker" || documented.remove("trouble"));
+        assert_eq!(fields.keys().cloned().collect::<std::collections::BTreeSet<_>>(), documented, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn empty_settings_count_as_absent_and_half_an_address_is_a_mistake() {
     let stage = Stage::new().await;
     let url = cloudwatch().await;

@@ -14,6 +14,7 @@ pub mod terminal;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use longshore::local::{Servers, s3};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,3 +94,12 @@ where
 
 /// Generous, as test machines are shared: a test that works takes a fraction of it.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The fields that the README's table gives to an object that a command prints as JSON.
+pub fn documented(command: &str, what: &str) -> BTreeSet<String> {
+    let row = format!("| `{command}` | {what} |");
+    let mut lines = include_str!("../../README.md").lines();
+    let line = lines.find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row {row}"));
+    // What stands between backticks.
+    line[row.len()..].split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
