@@ -13,6 +13,9 @@
 //! Three functions to read first: [`cli::run`] and its `work`, how it is put together;
 //! [`worker::Worker::run`], how it lives and stops; [`job::run`], what it does.
 
+// What panics when a reader leaves: `cli::out` does not.
+#![cfg_attr(not(test), warn(clippy::print_stdout))]
+
 pub mod aws;
 pub mod cli;
 pub mod command;

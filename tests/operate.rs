@@ -203,6 +203,8 @@ async fn a_reader_that_leaves_is_no_panic_and_hides_no_letter() {
         &["dlq", "list"],
         &backfill,
         &["completions", "bash"],
+        &["config", "check", "--json"],
+        &["status"],
     ] {
         let (line, code, errors) = first_line_of(operator(&stage, arguments)).await;
         assert!(!line.is_empty(), "{arguments:?}: {errors}");
@@ -216,7 +218,9 @@ async fn a_reader_that_leaves_is_no_panic_and_hides_no_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_written_is_told_and_is_no_success() {
     let stage = graveyard().await;
-    for arguments in [&["dlq", "list"][..], &["dlq", "show"], &["completions", "bash"]] {
+    for arguments in
+        [&["dlq", "list"][..], &["dlq", "show"], &["completions", "bash"], &["config", "check"], &["status"]]
+    {
         let mut command = operator(&stage, arguments);
         command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
         let ended = tokio::task::spawn_blocking(move || command.stderr(Stdio::piped()).spawn()).await;

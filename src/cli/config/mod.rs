@@ -4,6 +4,7 @@ mod probe;
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, block_on, misconfigured, told, work};
 use crate::aws::{self, Clients};
+use crate::cli::out::out;
 use crate::config::{Config, LogFormat, LogSettings};
 use crate::ops::logs;
 use crate::ops::page::Told;
@@ -91,9 +92,9 @@ fn show(settings: &[Told], json: bool) {
     let width = settings.iter().map(|s| s.flag.len()).max().unwrap_or(0);
     for Told { flag, value, from } in settings {
         if json {
-            println!("{}", json!({"setting": flag, "value": value, "from": from}));
+            out!("{}", json!({"setting": flag, "value": value, "from": from}));
         } else {
-            println!("{flag:width$}  {value}  ({from})");
+            out!("{flag:width$}  {value}  ({from})");
         }
     }
 }
@@ -101,9 +102,9 @@ fn show(settings: &[Told], json: bool) {
 /// What `work` says when it starts.
 fn warn(warning: &str, json: bool) {
     if json {
-        println!("{}", json!({"warning": warning}));
+        out!("{}", json!({"warning": warning}));
     } else {
-        println!("\nwarning: {warning}");
+        out!("\nwarning: {warning}");
     }
 }
 
@@ -112,15 +113,15 @@ fn tell(needed: &[Probe], of_page: &[Probe], json: bool) -> u8 {
         || needed.iter().map(|probe| ("work", probe)).chain(of_page.iter().map(|probe| ("page", probe)));
     let width = all().map(|(_, probe)| probe.action.len()).max().unwrap_or(0);
     if !json {
-        println!();
+        out!("");
     }
     for (whom, Probe { action, on, verdict }) in all() {
         let (word, why) = (verdict.word(), verdict.why());
         if json {
-            println!("{}", json!({"action": action, "on": on, "for": whom, "verdict": word, "why": why}));
+            out!("{}", json!({"action": action, "on": on, "for": whom, "verdict": word, "why": why}));
         } else {
             let whom = if whom == "page" { " (for the page)" } else { "" };
-            println!("{word:11}  {action:width$}  {on}{whom}{}{why}", if why.is_empty() { "" } else { ": " });
+            out!("{word:11}  {action:width$}  {on}{whom}{}{why}", if why.is_empty() { "" } else { ": " });
         }
     }
     let bad = |probes: &[Probe]| {
@@ -134,13 +135,13 @@ fn tell(needed: &[Probe], of_page: &[Probe], json: bool) -> u8 {
             n => format!("; {n} could not be tried"),
         };
         match (failed, bad(of_page)) {
-            (0, 0) => println!("\nthe worker may do all that was tried{untried}"),
+            (0, 0) => out!("\nthe worker may do all that was tried{untried}"),
             (0, n) => {
-                println!(
+                out!(
                     "\nthe worker may do all that it needs{untried}; without {n} of these the page shows less"
                 )
             }
-            (n, _) => println!("\n{n} of {} would keep the worker from its work{untried}", needed.len()),
+            (n, _) => out!("\n{n} of {} would keep the worker from its work{untried}", needed.len()),
         }
     }
     if failed == 0 { OK } else { FAILED }

@@ -10,11 +10,11 @@ mod show;
 mod workers;
 
 use super::connect::ConnectArgs;
-use super::{FAILED, OK, block_on_and_leave, failed, http, misconfigured};
+use super::{FAILED, OK, block_on_and_leave, failed, http, misconfigured, out};
 use crate::config::{LogFormat, LogSettings};
 use crate::ops::{Phase, Shutdown, logs};
 use gather::{Asker, Status};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -156,7 +156,7 @@ impl Screen {
     /// With a screen of its own, what stood on the terminal before is there again at the end.
     fn new(place: Where) -> Self {
         if place == Where::Own {
-            print!("\x1b[?1049h\x1b[?25l");
+            out::write(b"\x1b[?1049h\x1b[?25l");
         }
         Self(place)
     }
@@ -179,8 +179,8 @@ impl Screen {
             // would scroll.
             text = format!("\x1b[H{}\x1b[K\x1b[J", text.trim_end().replace('\n', "\x1b[K\n"));
         }
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+        out::write(text.as_bytes());
+        !out::is_closed()
     }
 }
 
@@ -201,7 +201,7 @@ fn cut(text: &str, rows: usize, columns: usize) -> String {
 impl Drop for Screen {
     fn drop(&mut self) {
         if self.0 == Where::Own {
-            print!("\x1b[?25h\x1b[?1049l");
+            out::write(b"\x1b[?25h\x1b[?1049l");
         }
     }
 }
