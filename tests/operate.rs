@@ -23,6 +23,7 @@ use harness::{Fault, Operation, on};
 use longshore::job::Outcome;
 use longshore::local::s3;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,6 +48,39 @@ async fn told(stage: &Stage, arguments: &[&str]) -> (Option<i32>, String, String
 
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// An object of `--json` has the fields that the README tells.
+fn as_documented(object: &Value, command: &str, what: &str) {
+    let fields: BTreeSet<String> = object.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, common::documented(command, what), "{command}: {object}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_for_programs_has_the_fields_of_the_readme() {
+    let stage = graveyard().await;
+    stage.upload("a.jpg", jpeg(&picture(40, 30))).await;
+    let backfill = ["backfill", "--bucket", &stage.input];
+    let dry_backfill = [&backfill[..], &["--dry-run"]].concat();
+    let some = ["dlq", "redrive", "--reason", "not-an-image"];
+    for (arguments, rows) in [
+        (&["dlq", "list"][..], &[("dlq list", "a reason")][..]),
+        (&["dlq", "show", "--limit", "1"], &[("dlq show", "a letter")]),
+        (
+            &["dlq", "drop", "--dry-run"],
+            &[("dlq redrive --dry-run`, `dlq drop --dry-run", "what would be done")],
+        ),
+        (&some, &[("dlq redrive`, `dlq drop", "how it ended")]),
+        (&["dlq", "redrive"], &[("dlq redrive`, `dlq drop", "how it ended")]),
+        (&dry_backfill, &[("backfill --dry-run", "before that, a picture"), ("backfill", "how it ended")]),
+        (&backfill, &[("backfill", "how it ended")]),
+    ] {
+        let (code, text, errors) = told(&stage, &[arguments, &["--json"]].concat()).await;
+        assert_eq!(code, Some(0), "{arguments:?}: {errors}");
+        for (object, (command, what)) in json_lines(&text).iter().zip(rows) {
+            as_documented(object, command, what);
+        }
+    }
 }
 
 async fn bury(stage: &Stage, key: &str, reason: Option<&str>) {
