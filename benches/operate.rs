@@ -1,6 +1,8 @@
 //! What telling costs: `cargo bench --bench operate [-- scrape telling idle seconds=60 program=PATH]`
 //!
-//! `program`: what is to be measured instead of the release build, as it was taken out of the image, say.
+//! `idle` is of the program as the image has it, which takes some minutes to build for the first time; `program` names one
+//! that is there already.
+//!
 //! The real program on the embedded servers, and the CPU time of its threads as the kernel counts it: a scrape of
 //! `/metrics`, metrics and log lines of a picture, and a worker that has nothing to do.
 //! The photographs are those in the folder that `LONGSHORE_TEST_PHOTOS` names, else in `../shared/photos`, else one
@@ -23,7 +25,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -64,7 +66,10 @@ struct Watched {
 
 impl Watched {
     fn start(stage: &Stage, settings: &[(&str, &str)]) -> Self {
-        let mut command = of_the_program(worker(stage));
+        Self::start_command(worker(stage), settings)
+    }
+
+    fn start_command(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.env("LONGSHORE_ADMIN_ADDR", "127.0.0.1:0").env("LONGSHORE_LOG_FORMAT", "json");
         // Only this line of its log is of use here.
         command.env("LONGSHORE_LOG", "info").envs(settings.iter().copied());
@@ -112,11 +117,27 @@ impl Spent {
     }
 }
 
-/// The same command, but of the program that is to be measured.
-fn of_the_program(command: Command) -> Command {
-    let Some(program) = std::env::args().find_map(|a| Some(a.strip_prefix("program=")?.to_owned())) else {
-        return command;
-    };
+/// The program as `docker/Dockerfile` builds it.
+fn shipped() -> PathBuf {
+    if let Some(program) = std::env::args().find_map(|a| Some(PathBuf::from(a.strip_prefix("program=")?))) {
+        return program;
+    }
+    let file = include_str!("../docker/Dockerfile");
+    let flags = file.split("RUSTFLAGS=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let features = ["--no-default-features", "--features", "commands"];
+    assert!(file.contains(&features.join(" ")), "the image is built with other features");
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("shipped");
+    eprintln!("building what the image has, in {}", folder.display());
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--profile", "dist", "--bin", "longshore", "--target", &target]);
+    cargo.args(features).arg("--target-dir").arg(&folder).env("RUSTFLAGS", flags);
+    assert!(cargo.status().unwrap().success());
+    folder.join(target).join("dist/longshore")
+}
+
+/// The same command, but of another program.
+fn of(program: &Path, command: &Command) -> Command {
     let mut other = Command::new(program);
     other.args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -293,14 +314,15 @@ fn photos() -> Vec<Vec<u8>> {
     if read.is_empty() { vec![jpeg(&picture(4000, 3000))] } else { read }
 }
 
-/// A worker that was just started, and one that has worked: with the settings of a service, but none to look on, and as
-/// the image sets glibc's allocator.
+/// A worker that was just started, and one that has worked: the program and the allocator's setting of the image, and
+/// nobody who looks on.
 async fn idle(time: Duration) -> Vec<Row> {
     let mut rows = Vec::new();
-    let photos = photos();
+    let (program, photos) = (shipped(), photos());
     for (when, pictures) in [("just started", 0), ("after 40 pictures", 40)] {
         let stage = Stage::new().await;
-        let worker = Watched::start(&stage, &[("MALLOC_TRIM_THRESHOLD_", "131072")]);
+        let command = of(&program, &worker(&stage));
+        let worker = Watched::start_command(command, &[("MALLOC_TRIM_THRESHOLD_", "131072")]);
         upload(&stage, pictures, |n| photos[n % photos.len()].clone()).await;
         stage.wait_until_empty().await;
         // Connections and threads that are not needed any more go after a while.
