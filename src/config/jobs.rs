@@ -1,7 +1,7 @@
 //! Where jobs are kept, and how to reach it.
 
 use super::values::{Reader, present};
-use super::work::{QueueConfig, check_bucket, endpoint_mistakes, optional_url, queue_url, region};
+use super::work::{QueueConfig, check_bucket, endpoint_mistakes, optional_url, queue_url, region, variables};
 use crate::cli::WorkArgs;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl JobsConfig {
     pub fn read(work: &WorkArgs, work_bucket: &Option<String>, sends: Sends) -> Result<Self, Vec<String>> {
         let mut reader = Reader::default();
         if present(&work.endpoint_url).is_none() {
-            reader.mistakes.extend(endpoint_mistakes(std::env::vars()));
+            reader.mistakes.extend(endpoint_mistakes(variables()));
         }
         let config = Self {
             work_bucket: self::work_bucket(&mut reader, work_bucket),

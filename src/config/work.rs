@@ -133,7 +133,7 @@ impl QueueConfig {
         };
         config.check_dead_letters(reader);
         if config.endpoint_url.is_none() {
-            reader.mistakes.extend(endpoint_mistakes(std::env::vars()));
+            reader.mistakes.extend(endpoint_mistakes(variables()));
         }
         config
     }
@@ -301,6 +301,12 @@ pub(super) fn optional_url(reader: &mut Reader, flag: &str, value: &Option<Strin
         reader.mistake(format!("{flag} is {url:?}: write a URL that starts with https:// or http://"));
     }
     Some(url.to_owned())
+}
+
+/// The environment, without what is no text.
+pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The SDK panics at an endpoint that is no URL, an empty one included, and cannot be told to pass over it.

@@ -103,12 +103,13 @@ fn unit(name: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::sync::Arc;
 
+    /// What was written.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    pub struct Page(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Page {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -120,7 +121,7 @@ mod tests {
         }
     }
 
-    fn lines(page: &Page) -> Vec<Value> {
+    pub fn lines(page: &Page) -> Vec<Value> {
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

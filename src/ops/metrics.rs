@@ -360,6 +360,8 @@ fn key(name: &'static str, labels: Labels) -> Key {
 mod tests {
     use super::*;
     use crate::event::Noise;
+    use crate::job::{Made, Output};
+    use crate::ops::emf::tests::{Page, lines};
     use std::collections::BTreeSet;
     use std::time::SystemTime;
 
@@ -483,6 +485,70 @@ mod tests {
                 assert!(line.ends_with(&format!(" {count}")), "{line}");
             }
         }
+    }
+
+    /// The same by both ways, under the same names and with the same labels; but for what the README says.
+    #[tokio::test]
+    async fn cloudwatch_is_told_what_prometheus_is_told() {
+        let page = Page::default();
+        let emf = Emf::new("Pictures".into(), "uploads".into(), page.clone());
+        let metrics = Metrics::default().with_emf(emf);
+        let output = Output {
+            name: "thumbs".into(),
+            bytes: 5000,
+            width: 192,
+            height: 144,
+            written: true,
+            resize: Duration::ZERO,
+            encode: Duration::ZERO,
+            upload: Duration::ZERO,
+        };
+        metrics.record(&Outcome::Done(Made { outputs: vec![output], ..Made::default() }));
+        metrics.row(&Outcome::Ignored(Noise::TestEvent));
+        metrics.command("run", Duration::ZERO);
+        metrics.dead_lettered("truncated");
+        metrics.lease_lag(Duration::ZERO);
+        metrics.received(Some(0));
+        metrics.processed(Duration::ZERO, "rejected");
+        metrics.operation("send_message", Duration::ZERO, true);
+        let counts = Counts {
+            received: 8,
+            deleted: 1,
+            dead_lettered: 1,
+            retried: 1,
+            released_not_begun: 1,
+            released_cut_off: 1,
+            ownership_lost: 1,
+            redelivered: 1,
+        };
+        metrics.publish(|| (counts, 2));
+        // What has not happened is told to Prometheus alone.
+        let text = metrics.render(|| (counts, 2));
+        let prometheus: BTreeSet<(String, BTreeSet<String>)> = text
+            .lines()
+            .filter(|l| !l.starts_with('#') && !l.contains("_bucket") && !l.contains("_sum"))
+            .filter(|l| !l.ends_with(" 0") && !l.starts_with("longshore_recent_"))
+            .map(|line| {
+                let (series, _) = line.rsplit_once(' ').unwrap();
+                let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+                let labels = labels.trim_end_matches('}').split(',').filter(|l| !l.is_empty());
+                (name.trim_end_matches("_count").to_owned(), labels.map(str::to_owned).collect())
+            })
+            .collect();
+        let mut cloudwatch = BTreeSet::new();
+        for line in lines(&page) {
+            let told = &line["_aws"]["CloudWatchMetrics"][0];
+            let labels = told["Dimensions"][0].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+            let labels = labels.filter(|name| *name != "queue").map(|name| format!("{name}={}", line[name]));
+            let labels: BTreeSet<String> = labels.collect();
+            for metric in told["Metrics"].as_array().unwrap() {
+                cloudwatch.insert((metric["Name"].as_str().unwrap().to_owned(), labels.clone()));
+            }
+        }
+        assert_eq!(cloudwatch, prometheus);
+        let known = COUNTERS.iter().chain(&HISTOGRAMS).map(|(name, _)| *name).chain([IN_FLIGHT, TASKS]);
+        let told: BTreeSet<&str> = cloudwatch.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(told, known.collect());
     }
 
     #[test]

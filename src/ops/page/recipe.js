@@ -5,10 +5,13 @@ import { plural } from "./format.js";
 
 const FIELDS = ["renditions", "icc", "damaged"];
 let now = {};
+let applied = null;
 
-/** What the worker does now; a form that somebody is changing is left alone. */
+const stands = (recipe) => FIELDS.every((name) => byId(name).value === (recipe[name] ?? byId(name).value));
+
+/** What the worker does now, in its words; a form that somebody is changing is left alone. */
 export function update(recipe) {
-  const untouched = FIELDS.every((name) => byId(name).value === (now[name] ?? byId(name).value));
+  const untouched = stands(now) || (applied && stands(applied));
   now = recipe;
   say(byId("recipe-now"), recipe.renditions);
   if (untouched) FIELDS.forEach((name) => (byId(name).value = recipe[name]));
@@ -20,6 +23,8 @@ export function start() {
     const wanted = Object.fromEntries(FIELDS.map((name) => [name, byId(name).value]));
     try {
       const { queued } = await change("/renditions", { body: JSON.stringify(wanted), headers: { "content-type": "application/json" } });
+      applied = wanted;
+      update(now);
       tell([], queued ? `Applied; ${plural(queued, "picture")} queued once more.` : "Applied, for pictures from now on.");
     } catch (error) {
       tell(error.mistakes ?? [error.message], "");
