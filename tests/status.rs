@@ -231,14 +231,20 @@ async fn an_endpoint_without_a_service_is_told_in_a_line_and_is_no_failure() {
     assert!(why.starts_with("this endpoint has no CloudWatch"), "{status}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_workers_of_a_cluster_are_asked_on_the_addresses_of_their_tasks() {
-    let stage = Stage::new().await;
+/// A worker, and where it tells how it goes.
+async fn working(stage: &Stage) -> (Process, String) {
     let address = free_address().await;
-    let mut command = worker(&stage);
+    let mut command = worker(stage);
     command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
     let mut process = Process::start(command);
     process.wait_for_line("started", LIMIT);
+    (process, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workers_of_a_cluster_are_asked_on_the_addresses_of_their_tasks() {
+    let stage = Stage::new().await;
+    let (_worker, address) = working(&stage).await;
     let url = Control::default().start().await;
     let port = address.rsplit(':').next().unwrap();
     let (_, status) = look(&stage, &url, &["--cluster", "fleet", "--task-port", port]).await;
@@ -253,11 +259,7 @@ async fn the_fields_of_the_json_are_those_of_the_readme() {
     let queue = stage.world.sqs.create_queue().queue_name(unique("changes")).send().await.unwrap();
     let queue = queue.queue_url.unwrap();
     stage.world.sqs.send_message().queue_url(&queue).message_body(state_change(1)).send().await.unwrap();
-    let address = free_address().await;
-    let mut command = worker(&stage);
-    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
-    let mut process = Process::start(command);
-    process.wait_for_line("started", LIMIT);
+    let (_worker, address) = working(&stage).await;
     let url = Control::default().start().await;
     let arguments = ["--cluster", "fleet", "--filter", FILTER, "--worker", &address, "--changes-url", &queue];
     let (_, look) = look(&stage, &url, &arguments).await;
@@ -401,11 +403,7 @@ async fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_tell_their_rates_and_watching_goes_on_until_it_is_interrupted() {
     let stage = Stage::new().await;
-    let address = free_address().await;
-    let mut command = worker(&stage);
-    command.env("LONGSHORE_ADMIN_ADDR", &address).env("LONGSHORE_WAIT_TIME", "1");
-    let mut process = Process::start(command);
-    process.wait_for_line("started", LIMIT);
+    let (_worker, address) = working(&stage).await;
     let url = Control::default().start().await;
     let mut command = status(&stage, &url, &["--worker", &address, "--watch", "--every", "1", "--json"]);
     let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
