@@ -10,7 +10,7 @@ mod work;
 #[cfg(feature = "submit")]
 pub use jobs::{JobsConfig, Sends};
 pub use traces::Traces;
-pub use values::{Reader, Secret, parse_time};
+pub use values::{Reader, Secret, parse_time, present};
 pub use work::{Config, Jobs, LogFormat, LogSettings, QueueConfig, SuffixCase, TaskProtection};
 
 use crate::cli::RenderArgs;
@@ -38,7 +38,7 @@ impl RenderConfig {
 
     fn read_with(args: &RenderArgs, reader: &mut Reader) -> Self {
         let standard = Limits::default();
-        let list = values::present(&args.renditions).unwrap_or(DEFAULT_RENDITIONS);
+        let list = present(&args.renditions).unwrap_or(DEFAULT_RENDITIONS);
         let specs = spec::parse(list).unwrap_or_else(|mistakes| {
             reader.mistakes.extend(mistakes.into_iter().map(|m| format!("--renditions: {m}")));
             Vec::new()

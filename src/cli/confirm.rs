@@ -1,14 +1,31 @@
 //! Asks before something is destroyed.
 
+use super::{FAILED, USAGE, failed};
+use crate::ops::{Phase, Shutdown};
 use std::io::{BufRead, IsTerminal, Write};
 use tokio::sync::oneshot;
+
+/// The exit code, if it is not to be done: somebody said no, or left, or nobody could be asked.
+pub async fn refusal(question: &str, yes: bool, shutdown: &Shutdown) -> Option<u8> {
+    match confirmed(question, yes, shutdown.reached(Phase::Draining)).await {
+        Ok(true) => None,
+        Ok(false) => {
+            eprintln!("nothing was deleted");
+            Some(FAILED)
+        }
+        Err(why) => {
+            failed(why);
+            Some(USAGE)
+        }
+    }
+}
 
 /// True if the person says yes, or has said so by `--yes`; false if not, or if `left` ends first.
 ///
 /// # Errors
 ///
 /// Nobody is there to be asked.
-pub async fn confirmed(question: &str, yes: bool, left: impl Future<Output = ()>) -> Result<bool, String> {
+async fn confirmed(question: &str, yes: bool, left: impl Future<Output = ()>) -> Result<bool, String> {
     if yes {
         return Ok(true);
     }

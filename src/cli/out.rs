@@ -2,6 +2,7 @@
 //!
 //! `println!` panics then, and what a command has to put back or to tell on the other stream is left undone.
 
+use crate::ops::{Phase, Shutdown};
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,11 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 /// Whether something could not be written: nobody reads what comes after it.
 pub fn is_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
+}
+
+/// Whether a command that tells something is to end: it was asked to, or nobody reads any more.
+pub fn is_over(shutdown: &Shutdown) -> bool {
+    shutdown.phase() > Phase::Running || is_closed()
 }
 
 /// Writes bytes as they are, unless something could not be written already.

@@ -1,7 +1,7 @@
 //! Where jobs are kept, and how to reach it.
 
 use super::values::{Reader, present};
-use super::work::{QueueConfig, check_bucket, endpoint_mistakes, optional_url, queue_url, region, variables};
+use super::work::{QueueConfig, check_bucket, endpoint_url, queue_url, region};
 use crate::cli::WorkArgs;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +24,6 @@ impl JobsConfig {
     /// All mistakes, a line each, with the remedy.
     pub fn read(work: &WorkArgs, work_bucket: &Option<String>, sends: Sends) -> Result<Self, Vec<String>> {
         let mut reader = Reader::default();
-        if present(&work.endpoint_url).is_none() {
-            reader.mistakes.extend(endpoint_mistakes(variables()));
-        }
         let config = Self {
             work_bucket: self::work_bucket(&mut reader, work_bucket),
             queue: QueueConfig {
@@ -36,7 +33,7 @@ impl JobsConfig {
                 },
                 dlq_url: None,
                 region: region(&mut reader, work),
-                endpoint_url: optional_url(&mut reader, "--endpoint-url", &work.endpoint_url),
+                endpoint_url: endpoint_url(&mut reader, work),
                 profile: present(&work.profile).map(str::to_owned),
             },
         };

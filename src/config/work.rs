@@ -7,6 +7,7 @@ use crate::event::is_bucket_name;
 use crate::job::memory;
 use crate::queue::queue_name;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,13 +129,10 @@ impl QueueConfig {
             queue_url: queue_url(reader, work),
             dlq_url: optional_url(reader, "--dlq-url", &work.dlq_url),
             region: region(reader, work),
-            endpoint_url: optional_url(reader, "--endpoint-url", &work.endpoint_url),
+            endpoint_url: endpoint_url(reader, work),
             profile: present(&work.profile).map(str::to_owned),
         };
         config.check_dead_letters(reader);
-        if config.endpoint_url.is_none() {
-            reader.mistakes.extend(endpoint_mistakes(variables()));
-        }
         config
     }
 
@@ -303,14 +301,20 @@ pub(super) fn optional_url(reader: &mut Reader, flag: &str, value: &Option<Strin
     Some(url.to_owned())
 }
 
-/// The environment, without what is no text.
-pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+/// The one that is named, else None: then those of the environment must be ones that the SDK can take.
+pub(super) fn endpoint_url(reader: &mut Reader, work: &WorkArgs) -> Option<String> {
+    let named = optional_url(reader, "--endpoint-url", &work.endpoint_url);
+    if named.is_none() {
+        // What is no text is no endpoint either.
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        reader.mistakes.extend(endpoint_mistakes(std::env::vars_os().filter_map(text)));
+    }
+    named
 }
 
 /// The SDK panics at an endpoint that is no URL, an empty one included, and cannot be told to pass over it.
-pub(super) fn endpoint_mistakes(variables: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+fn endpoint_mistakes(variables: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let variables: BTreeMap<String, String> = variables.into_iter().collect();
     let ignored = variables.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
     if ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")) {

@@ -4,7 +4,7 @@ mod enqueue;
 mod plan;
 
 use super::{FAILED, OK, RenderArgs, WorkArgs, failed, misconfigured, work};
-use crate::cli::out::out;
+use crate::cli::out::{self, out};
 use crate::config::{Config, LogFormat, LogSettings, parse_time};
 use crate::error::{Error, Printable};
 use crate::job::Rules;
@@ -130,7 +130,7 @@ async fn go_through(args: &Args, config: &Config, plan: Plan, shutdown: &Shutdow
     let rules = Rules::new(config);
     let ended = walk(args, plan, rules, store, &mut enqueuer, &mut tally, &mut progress, shutdown).await;
     progress.bar.finish_and_clear();
-    let interrupted = is_leaving(shutdown);
+    let interrupted = out::is_over(shutdown);
     let Tally { listed, seen, missing, outdated, last } = tally;
     let queued = enqueuer.sent;
     if args.json {
@@ -169,7 +169,7 @@ async fn walk(
     let mut candidates = Candidates::new(&plan, rules, store.clone(), args.start_after.clone());
     let mut left = pin!(shutdown.reached(Phase::Draining));
     let mut is_over = false;
-    while !is_over && !is_leaving(shutdown) {
+    while !is_over && !out::is_over(shutdown) {
         // A batch at a time: what was looked at is queued before more is looked at, so that `last` holds.
         let mut batch = Vec::new();
         while batch.len() < LOOKS_AT_ONCE && !is_over {
@@ -207,11 +207,6 @@ async fn walk(
         tally.last = batch.pop().map(|candidate| candidate.object.key).or(tally.last.take());
     }
     Ok(())
-}
-
-/// Asked to end, or nobody reads any more.
-fn is_leaving(shutdown: &Shutdown) -> bool {
-    shutdown.phase() > Phase::Running || super::out::is_closed()
 }
 
 /// For a shell to be read as it is; bytes that a terminal would not show as `$'…'` of bash and zsh.

@@ -8,7 +8,7 @@ mod select;
 use super::connect::{self, ConnectArgs};
 use super::{EXIT_CODES, block_on, failed, misconfigured, out};
 use crate::config::{LogFormat, LogSettings};
-use crate::ops::{Phase, Shutdown, logs};
+use crate::ops::{Shutdown, logs};
 use crate::queue::letters::Letters;
 use select::{SelectArgs, Selection};
 
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> u8 {
             Ok(letters) => letters,
             Err(e) => return failed(e),
         };
-        let stop = || shutdown.phase() > Phase::Running || out::is_closed();
+        let stop = || out::is_over(&shutdown);
         let done = match &args.command {
             Command::List { common } => list::list(&letters, &selection, common.json, stop).await,
             Command::Show { common, limit } => {

@@ -2,11 +2,11 @@
 
 use super::progress::{bar, end, go_through};
 use super::select::Selection;
-use crate::cli::confirm::confirmed;
+use crate::cli::confirm::refusal;
 use crate::cli::out::out;
-use crate::cli::{FAILED, OK, USAGE, failed};
+use crate::cli::{FAILED, OK};
 use crate::error::{Error, Printable};
-use crate::ops::{Phase, Shutdown};
+use crate::ops::Shutdown;
 use crate::queue::letters::{Fate, Letter, Letters, Move, Tally};
 use serde_json::json;
 use std::cell::Cell;
@@ -81,16 +81,8 @@ pub async fn drop(
         return count(letters, selection, "deleted", as_json, stop).await;
     }
     let question = if yes { String::new() } else { question(letters, selection, &stop).await? };
-    match confirmed(&question, yes, shutdown.reached(Phase::Draining)).await {
-        Ok(true) => {}
-        Ok(false) => {
-            eprintln!("nothing was deleted");
-            return Ok(FAILED);
-        }
-        Err(why) => {
-            failed(why);
-            return Ok(USAGE);
-        }
+    if let Some(code) = refusal(&question, yes, shutdown).await {
+        return Ok(code);
     }
     let tally = each(letters, selection, Fate::Drop, stop).await?;
     Ok(told(&tally, tally.dropped, "deleted", as_json))

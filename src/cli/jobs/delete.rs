@@ -1,13 +1,12 @@
 //! `longshore delete`: everything that the work bucket has of a job.
 
 use super::{JobArgs, Opened, cancel};
-use crate::cli::confirm::confirmed;
+use crate::cli::confirm::refusal;
 use crate::cli::out::out;
-use crate::cli::{FAILED, OK, USAGE, failed};
+use crate::cli::{FAILED, OK};
 use crate::command::layout;
 use crate::command::states::Counts;
 use crate::error::{Error, Printable};
-use crate::ops::Phase;
 use crate::store::jobs::DELETES;
 use crate::store::listing::Listing;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,16 +51,8 @@ async fn delete(args: &Args, opened: &Opened) -> Result<u8, Error> {
         open => format!("its script, table, records and logs, with {open} rows that have not ended"),
     };
     let question = format!("Delete the job {name} in s3://{}, {what}?", jobs.bucket);
-    match confirmed(&question, args.yes, opened.shutdown.reached(Phase::Draining)).await {
-        Ok(true) => {}
-        Ok(false) => {
-            eprintln!("nothing was deleted");
-            return Ok(FAILED);
-        }
-        Err(why) => {
-            failed(why);
-            return Ok(USAGE);
-        }
+    if let Some(code) = refusal(&question, args.yes, &opened.shutdown).await {
+        return Ok(code);
     }
     let deleted = remove(opened).await?;
     let interrupted = opened.is_leaving();

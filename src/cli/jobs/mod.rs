@@ -17,7 +17,7 @@ use crate::command::layout::is_job_name;
 use crate::command::wire::Job;
 use crate::config::{LogFormat, LogSettings};
 use crate::error::{Error, Printable};
-use crate::ops::{Phase, Shutdown};
+use crate::ops::Shutdown;
 use crate::store::Store;
 use crate::store::jobs::JobStore;
 
@@ -50,7 +50,7 @@ impl Opened {
     }
 
     pub fn is_leaving(&self) -> bool {
-        self.shutdown.phase() > Phase::Running || out::is_closed()
+        out::is_over(&self.shutdown)
     }
 }
 

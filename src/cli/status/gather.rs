@@ -121,8 +121,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// All that was asked for could be read, but for services that the endpoint does not have. A worker that is not there does not count: with no
-    /// backlog there is none.
+    /// All that was asked for could be read, but for services that the endpoint does not have. A worker that is not there
+    /// does not count: with no backlog there is none.
     pub fn is_whole(&self) -> bool {
         self.queue.is_known()
             && self.oldest_seconds.is_known()

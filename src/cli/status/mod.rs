@@ -11,7 +11,7 @@ mod workers;
 
 use super::connect::ConnectArgs;
 use super::{FAILED, OK, block_on_and_leave, failed, http, misconfigured, out};
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogSettings, present};
 use crate::ops::{Phase, Shutdown, logs};
 use gather::{Asker, Status};
 use std::io::IsTerminal;
@@ -69,9 +69,7 @@ impl Scope {
     ///
     /// All mistakes, a line each.
     fn read(&self) -> Result<Self, Vec<String>> {
-        let text = |value: &Option<String>| {
-            value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned)
-        };
+        let text = |value| present(value).map(str::to_owned);
         let workers = self.workers.iter().map(|w| w.trim().to_owned()).filter(|w| !w.is_empty());
         let scope = Self {
             workers: workers.collect(),

@@ -238,7 +238,8 @@ impl Inner {
     fn with_studio(&self, mut whole: Value) -> Value {
         if let Some(studio) = &self.page.studio {
             let pictures = self.admin.history.pictures(|p| p.since(0).0);
-            whole["studio"] = json!({"recipe": studio.recipe(), "max_bytes": studio.max_bytes(), "suffixes": studio.suffixes(), "pictures": pictures});
+            whole["studio"] = json!({"recipe": studio.recipe(), "max_bytes": studio.max_bytes(),
+                "suffixes": studio.suffixes(), "pictures": pictures});
         }
         whole
     }
